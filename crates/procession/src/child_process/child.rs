@@ -1,0 +1,605 @@
+//! A running child.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::pin::pin;
+use std::time::Instant;
+
+use procession_core::errno;
+use procession_core::lifecycle::{Reason, Stop};
+use procession_sys::{ExitWatch, Process, TreeLevel, Usage};
+use tokio::sync::{mpsc, watch};
+
+use super::collect::{Collector, Overrun, Source, Stream};
+use super::command::{Command, Drain};
+use super::error::{RunError, SpawnError};
+use super::outcome::{Outcome, Verdict};
+use super::pipes::{ChildDuplex, ChildOutput, ChildStdin};
+use super::prepare::{self, Defaults, OurEnd, Started};
+use super::sink::{All, Interleaved, Sink};
+use super::supervise::{REQUESTS, Request, Supervised, Terms, supervise};
+use super::{Exit, Signal, Tree, oom, sink};
+
+/// A running child and our ends of its descriptors.
+///
+/// Dropping it leaves the child running, and it is reaped when it ends, also
+/// without a runtime; [`Command::kill_on_drop`] kills it instead. (A child
+/// whose [`Tree`] is [`Tree::Contain`] still takes what it left behind along
+/// when it ends.)
+///
+/// # Node
+///
+/// `ChildProcess`. Its events are [`Command::events`](super::Command::events) here.
+#[derive(Debug)]
+pub struct Child {
+    /// Its standard input, if that is a pipe.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if that is a pipe.
+    pub stdout: Option<ChildOutput>,
+    /// Its standard error, if that is a pipe.
+    pub stderr: Option<ChildOutput>,
+    extra: BTreeMap<u32, ChildDuplex>,
+    /// Tees of the standard outputs, and input from memory: moved by `outcome`.
+    collector: Collector,
+    all: Option<Interleaved>,
+    command: Command,
+    process: Process,
+    started: Instant,
+    watch: Option<ExitWatch>,
+    supervisor: Option<Supervisor>,
+}
+
+/// The way to the task that owns the child's end.
+#[derive(Debug)]
+struct Supervisor {
+    requests: mpsc::Sender<Request>,
+    done: watch::Receiver<Option<Result<Supervised, i32>>>,
+}
+
+impl Supervisor {
+    fn start(process: &Process, terms: Terms) -> Self {
+        let (requests, arriving) = mpsc::channel(REQUESTS);
+        let (finished, done) = watch::channel(None);
+        let process = process.clone();
+        tokio::spawn(async move {
+            let result = supervise(process, terms, arriving).await;
+            let result = result.map_err(|error| error.raw_os_error().unwrap_or(0));
+            // The last handle may be gone; the child has ended all the same.
+            let _ = finished.send(Some(result));
+        });
+        Self { requests, done }
+    }
+
+    async fn supervised(&mut self) -> io::Result<Supervised> {
+        let gone = || io::Error::other("the runtime that owned the child was shut down");
+        let done = self
+            .done
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| gone())?;
+        match *done {
+            Some(Ok(supervised)) => Ok(supervised),
+            Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(gone()),
+        }
+    }
+}
+
+/// How a child ended that was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// How it ended.
+    pub exit: Exit,
+    /// Whether `SIGKILL` had to follow the polite signal.
+    pub forced: bool,
+}
+
+/// A signal was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to send {signal} to process {pid}")]
+pub struct SignalError {
+    /// The signal.
+    pub signal: Signal,
+    /// The process.
+    pub pid: u32,
+    /// The system's reason; `EPERM` as a rule.
+    pub source: io::Error,
+}
+
+impl SignalError {
+    /// Node's code.
+    #[must_use]
+    pub fn node_code(&self) -> Option<&'static str> {
+        errno::node_code(&self.source)
+    }
+}
+
+impl Child {
+    pub(super) fn spawn(command: &Command, defaults: Defaults) -> Result<Self, SpawnError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(SpawnError::NoRuntime {
+                command: command.to_string(),
+            });
+        }
+        oom::begin();
+        let Started { process, ends, at } = prepare::start(command, defaults)?;
+        let mut child = Self {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            extra: BTreeMap::new(),
+            collector: Collector::default(),
+            all: All::shared(command),
+            command: command.clone(),
+            process,
+            started: at,
+            watch: None,
+            supervisor: None,
+        };
+        for (index, end) in ends {
+            if let Err(source) = child.attach(index, end) {
+                child.kill_now();
+                let what = super::error::name_of(index);
+                return Err(SpawnError::Open {
+                    command: command.to_string(),
+                    what,
+                    source,
+                });
+            }
+        }
+        Ok(child)
+    }
+
+    fn attach(&mut self, index: u32, end: OurEnd) -> io::Result<()> {
+        match end {
+            OurEnd::Writer(fd, None) => self.stdin = Some(ChildStdin::new(fd)?),
+            OurEnd::Writer(fd, Some(bytes)) => {
+                self.collector.input = Some((ChildStdin::new(fd)?, bytes));
+            }
+            OurEnd::Reader(fd) if index == 1 => self.stdout = Some(ChildOutput::new(fd)?),
+            OurEnd::Reader(fd) => self.stderr = Some(ChildOutput::new(fd)?),
+            OurEnd::Tee(fd, destinations) => {
+                let source = Source::Output(ChildOutput::new(fd)?);
+                let sink = Sink::new(&self.command, index, Some(destinations), self.all.as_ref());
+                self.collector.streams.push(Stream::new(source, sink));
+            }
+            OurEnd::Duplex(fd) => {
+                self.extra.insert(index, ChildDuplex::new(fd)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what must go on without anybody asking: the time-out, the
+    /// cancellation, the feeding of an input.
+    pub(super) fn start_tasks(&mut self) {
+        if self.command.timeout.is_some() || self.command.cancel.is_some() {
+            self.supervisor();
+        }
+        self.start_feeding();
+    }
+
+    /// Feeds an input from memory as a task, unless `outcome` will do it.
+    pub(super) fn start_feeding(&mut self) {
+        if self.collector.input.is_some() && self.collector.streams.is_empty() {
+            let mut feeding = Collector {
+                streams: Vec::new(),
+                input: self.collector.input.take(),
+            };
+            tokio::spawn(async move {
+                let (overruns, _) = mpsc::channel(1);
+                // A child that does not read all of its input is no error of ours.
+                let _ = feeding.run(&overruns).await;
+            });
+        }
+    }
+
+    fn supervisor(&mut self) -> &mut Supervisor {
+        let terms = Terms::new(&self.command, self.started);
+        let process = &self.process;
+        self.supervisor
+            .get_or_insert_with(|| Supervisor::start(process, terms))
+    }
+
+    /// The process id. For display: signals go by a handle that cannot meet a reused number.
+    ///
+    /// # Node
+    ///
+    /// `pid`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The pidfd, for use with other libraries.
+    ///
+    /// # Platform
+    ///
+    /// Linux; `None` elsewhere.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.process.pidfd()
+    }
+
+    /// The command that was started.
+    #[must_use]
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// Takes our end of a further descriptor, if it is a pipe.
+    ///
+    /// # Node
+    ///
+    /// `child.stdio[index]`.
+    pub fn take_stdio(&mut self, index: u32) -> Option<ChildDuplex> {
+        self.extra.remove(&index)
+    }
+
+    /// How completely the child's descendants can be found when it is stopped.
+    #[must_use]
+    pub fn tree_level(&self) -> TreeLevel {
+        match self.command.tree {
+            Tree::Process => TreeLevel::Process,
+            Tree::Walk | Tree::Contain => self.process.tree_level(),
+        }
+    }
+
+    /// Waits until the process is gone and says how it ended.
+    ///
+    /// Asking again gives the same answer. Closes our end of the child's stdin
+    /// first, so that a child that reads to the end can finish.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD` when somebody else in this program took the exit status.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped wait loses nothing, the exit is kept for the next.
+    ///
+    /// # Node
+    ///
+    /// The event `exit`: output may still be in the pipes. For `close` see [`Child::outcome`].
+    pub async fn wait(&mut self) -> io::Result<Exit> {
+        drop(self.stdin.take());
+        if let Some(exit) = self.try_wait()? {
+            return Ok(exit);
+        }
+        let watch = match &mut self.watch {
+            Some(watch) => watch,
+            empty => empty.insert(ExitWatch::new(self.process.clone())?),
+        };
+        Ok(Exit::from_how(watch.ended().await?.how))
+    }
+
+    /// Says how the process ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn try_wait(&self) -> io::Result<Option<Exit>> {
+        Ok(self
+            .process
+            .try_wait()?
+            .map(|ended| Exit::from_how(ended.how)))
+    }
+
+    /// What the process used, once it has ended.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.process
+            .try_wait()
+            .ok()
+            .flatten()
+            .map(|ended| ended.usage)
+    }
+
+    /// Sends a signal to this process and no other; `false` when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`], with `EPERM` for a process that changed its user.
+    ///
+    /// # Node
+    ///
+    /// `kill(signal)`. Sending is not ending: for that see [`Child::stop`].
+    pub fn signal(&self, signal: Signal) -> Result<bool, SignalError> {
+        let failed = |source| SignalError {
+            signal,
+            pid: self.id(),
+            source,
+        };
+        match self.process.signal(signal.as_raw()) {
+            // The exit status was taken by somebody else: it has ended.
+            Err(error) if error.raw_os_error() == Some(10) => Ok(false),
+            result => result.map_err(failed),
+        }
+    }
+
+    /// Sends `SIGKILL` to this process; `false` when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::signal`].
+    pub fn kill(&self) -> Result<bool, SignalError> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Ends the child and its [`tree`](Command::tree): the polite signal to
+    /// everybody, the grace period, `SIGKILL`. Returns when nobody is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the stop goes on by itself when the future is dropped.
+    ///
+    /// # Node
+    ///
+    /// Nothing like it: `kill` sends one signal to one process and never escalates.
+    pub async fn stop(&mut self, stop: Stop) -> io::Result<Stopped> {
+        let supervisor = self.supervisor();
+        let request = Request {
+            stop,
+            reason: Reason::Stopped,
+        };
+        // Full: it is being stopped already. Closed: it has ended.
+        let _ = supervisor.requests.try_send(request);
+        let supervised = supervisor.supervised().await?;
+        Ok(Stopped {
+            exit: Exit::from_how(supervised.ended.how),
+            forced: supervised.forced,
+        })
+    }
+
+    /// Reads all outputs that are still here to their ends, waits for the child
+    /// and says all that is known about it.
+    ///
+    /// Closes the child's stdin first, unless it is fed from memory.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Output`] and [`RunError::Lost`]. A bad end is no error here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the child: see [`Child`].
+    ///
+    /// # Node
+    ///
+    /// The event `close`, but bounded: see [`Drain`].
+    pub async fn outcome(mut self) -> Result<Outcome, RunError> {
+        drop(self.stdin.take());
+        let mut collector = self.take_collector();
+        let (overruns, overrun) = mpsc::channel(1);
+        let (supervised, overrun) = self.run(&mut collector, &overruns, overrun).await?;
+        let until = self.drain_until(&supervised);
+        let drained = drain(&mut collector, &overruns, until).await;
+        drained.map_err(|source| self.output_error(source))?;
+        let leaked = collector.last_look(&overruns).await;
+        let leaked = leaked.map_err(|source| self.output_error(source))?;
+        Ok(self.to_outcome(supervised, collector, leaked, overrun))
+    }
+
+    fn take_collector(&mut self) -> Collector {
+        let mut collector = std::mem::take(&mut self.collector);
+        let outputs = [(1, self.stdout.take()), (2, self.stderr.take())];
+        let outputs = outputs
+            .into_iter()
+            .filter_map(|(i, o)| Some((i, Source::Output(o?))));
+        let extra = std::mem::take(&mut self.extra);
+        let extra = extra
+            .into_iter()
+            .map(|(i, duplex)| (i, Source::Duplex(duplex)));
+        for (index, source) in outputs.chain(extra) {
+            let sink = Sink::new(&self.command, index, None, self.all.as_ref());
+            collector.streams.push(Stream::new(source, sink));
+        }
+        collector
+    }
+
+    /// Collects and supervises until the child (and, on a stop, its tree) is gone.
+    async fn run(
+        &mut self,
+        collector: &mut Collector,
+        overruns: &mpsc::Sender<Overrun>,
+        mut overrun: mpsc::Receiver<Overrun>,
+    ) -> Result<(Supervised, Option<Overrun>), RunError> {
+        let stop = self.command.stop;
+        let command = &self.command;
+        let (requests, arriving) = mpsc::channel(REQUESTS);
+        let (requests, inline) = match &self.supervisor {
+            Some(supervisor) => (supervisor.requests.clone(), None),
+            None => {
+                let terms = Terms::new(command, self.started);
+                (
+                    requests,
+                    Some(supervise(self.process.clone(), terms, arriving)),
+                )
+            }
+        };
+        let supervisor = &mut self.supervisor;
+        let mut supervising = pin!(async {
+            match (inline, supervisor) {
+                (Some(inline), _) => inline.await,
+                (None, Some(supervisor)) => supervisor.supervised().await,
+                (None, None) => Err(io::Error::other("nobody supervises the child")),
+            }
+        });
+        let mut collecting = pin!(collector.run(overruns));
+        let (mut collected, mut over) = (false, None);
+        loop {
+            tokio::select! {
+                supervised = &mut supervising => {
+                    let lost = |source| RunError::Lost { command: command.to_string(), source };
+                    return Ok((supervised.map_err(lost)?, over));
+                }
+                result = &mut collecting, if !collected => {
+                    collected = true;
+                    result.map_err(|source| {
+                        RunError::Output { command: command.to_string(), source }
+                    })?;
+                }
+                Some(passed) = overrun.recv(), if over.is_none() => {
+                    over = Some(passed);
+                    // Full or closed: it is ending already.
+                    let _ = requests.try_send(Request { stop, reason: Reason::TooMuchOutput });
+                }
+            }
+        }
+    }
+
+    /// Until when output is read after the end of the process.
+    fn drain_until(&self, supervised: &Supervised) -> Option<Instant> {
+        match self.command.drain {
+            Drain::For(limit) => supervised.at.checked_add(limit),
+            // The time-out covers the output as well, as in Node.
+            Drain::UntilClosed => self
+                .command
+                .timeout
+                .and_then(|limit| self.started.checked_add(limit)),
+        }
+    }
+
+    fn output_error(&self, source: io::Error) -> RunError {
+        RunError::Output {
+            command: self.command.to_string(),
+            source,
+        }
+    }
+
+    fn to_outcome(
+        &self,
+        supervised: Supervised,
+        collector: Collector,
+        leaked: Vec<u32>,
+        overrun: Option<Overrun>,
+    ) -> Outcome {
+        let sinks = collector.streams.into_iter().map(|stream| stream.sink);
+        let end = End {
+            supervised,
+            leaked,
+            overrun,
+        };
+        let mut outcome = assemble(&self.command, self.process.id(), self.started, end, sinks);
+        outcome.all = self.all.as_ref().map(sink::taken);
+        outcome
+    }
+
+    pub(super) fn process(&self) -> Process {
+        self.process.clone()
+    }
+
+    pub(super) fn started_at(&self) -> Instant {
+        self.started
+    }
+
+    /// Lets go of descriptors that the command brought along for the start.
+    pub(super) fn forget_stdio(&mut self) {
+        self.command.stdio.clear();
+    }
+
+    fn kill_now(&self) {
+        if matches!(self.process.try_wait(), Ok(Some(_)) | Err(_)) {
+            return;
+        }
+        match self.command.tree {
+            Tree::Process => drop(self.process.signal(Signal::KILL.as_raw())),
+            Tree::Walk | Tree::Contain => self.process.tree().end_in_background(),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.command.kill_on_drop {
+            self.kill_now();
+        }
+    }
+}
+
+/// Reads on until all is closed or the time is over.
+async fn drain(
+    collector: &mut Collector,
+    overruns: &mpsc::Sender<Overrun>,
+    until: Option<Instant>,
+) -> io::Result<()> {
+    let reading = collector.run(overruns);
+    match until {
+        None => reading.await,
+        Some(until) => match tokio::time::timeout_at(until.into(), reading).await {
+            Ok(result) => result,
+            Err(_) => Ok(()),
+        },
+    }
+}
+
+/// What the drivers, async and blocking, know about an end.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) supervised: Supervised,
+    pub(super) leaked: Vec<u32>,
+    pub(super) overrun: Option<Overrun>,
+}
+
+/// Puts an outcome together.
+pub(super) fn assemble(
+    command: &Command,
+    pid: u32,
+    started: Instant,
+    end: End,
+    sinks: impl Iterator<Item = Sink>,
+) -> Outcome {
+    let End {
+        supervised,
+        leaked,
+        overrun,
+    } = end;
+    let exit = Exit::from_how(supervised.ended.how);
+    let mut outcome = Outcome {
+        command: command.to_string(),
+        current_dir: command.current_dir.clone(),
+        pid,
+        exit,
+        verdict: verdict(command, supervised.reason, overrun),
+        forced: supervised.forced,
+        out_of_memory: supervised.oom || oom::is_likely(exit, &supervised),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+        all: None,
+        stdio: BTreeMap::new(),
+        received: BTreeMap::new(),
+        spilled: BTreeMap::new(),
+        leaked,
+        duration: supervised.at.saturating_duration_since(started),
+        usage: supervised.ended.usage,
+    };
+    for sink in sinks {
+        let index = sink.index;
+        let (kept, received, spilled) = sink.into_parts();
+        outcome.received.insert(index, received);
+        outcome.spilled.extend(spilled.map(|file| (index, file)));
+        match index {
+            1 => outcome.stdout = kept,
+            2 => outcome.stderr = kept,
+            index => drop(outcome.stdio.insert(index, kept)),
+        }
+    }
+    outcome
+}
+
+fn verdict(command: &Command, reason: Option<Reason>, overrun: Option<Overrun>) -> Verdict {
+    if let Some((index, limit)) = overrun {
+        return Verdict::TooMuchOutput { index, limit };
+    }
+    match reason {
+        None => Verdict::Finished,
+        Some(Reason::TimedOut) => Verdict::TimedOut(command.timeout.unwrap_or_default()),
+        Some(Reason::Canceled) => Verdict::Canceled,
+        Some(Reason::Stopped | Reason::TooMuchOutput) => Verdict::Stopped,
+    }
+}

@@ -1,0 +1,282 @@
+//! A child as a row of events, in Node's order.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use procession_core::order::{EventOrder, Seen, Told};
+use tokio::sync::mpsc;
+
+use super::command::Command;
+use super::error::SpawnError;
+use super::pipes::{ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
+use super::prepare::Defaults;
+use super::supervise::{REQUESTS, Terms, supervise};
+use super::{Child, Exit};
+
+/// Events that may wait for a reader; then the child waits.
+const QUEUE: usize = 16;
+/// One piece of output is at most this long.
+const CHUNK: usize = 64 * 1024;
+
+/// Something that happened to a child.
+///
+/// # Node
+///
+/// The events of `ChildProcess` and its streams, by the same names.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// It was started: `spawn`.
+    Spawn {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It was not started: `error`. Nothing follows but [`Event::Close`], as in Node.
+    Error(SpawnError),
+    /// It is being ended because its token was cancelled: `error` with `ABORT_ERR`.
+    /// Comes before the exit.
+    Aborted,
+    /// Standard output: `data`.
+    Stdout(Bytes),
+    /// Standard error: `data`.
+    Stderr(Bytes),
+    /// Standard output has ended: `end`.
+    StdoutEnd,
+    /// Standard error has ended: `end`.
+    StderrEnd,
+    /// The process has ended: `exit`.
+    Exit(Exit),
+    /// The process and its outputs have ended: `close`. `None` after a failed start.
+    Close(Option<Exit>),
+}
+
+/// The events of one child.
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<Event>,
+    /// The child's standard input, if that is a pipe.
+    pub stdin: Option<ChildStdin>,
+    pid: Option<u32>,
+}
+
+impl Events {
+    /// Waits for the next event; `None` after [`Event::Close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// The process id; `None` if the child was not started.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.pid
+    }
+}
+
+impl Command {
+    /// Starts the child and tells what happens to it in Node's order: `spawn`,
+    /// output, `exit`, the ends of the outputs, `close`.
+    ///
+    /// A start that fails is an event too. When the events are dropped the child
+    /// goes on, unless [`Command::kill_on_drop`] is set; its outputs are closed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime a start fails with [`SpawnError::NoRuntime`]; this never panics.
+    ///
+    /// # Node
+    ///
+    /// `spawn` with listeners. After a failed start Node tells `error` and
+    /// `close`, and never `exit`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use procession::child_process::{Command, Event};
+    ///
+    /// let mut events = Command::shell("echo hi; exit 3").events();
+    /// let mut told = Vec::new();
+    /// while let Some(event) = events.next().await {
+    ///     told.push(match event {
+    ///         Event::Spawn { .. } => "spawn",
+    ///         Event::Stdout(_) => "stdout",
+    ///         Event::Exit(_) => "exit",
+    ///         Event::StdoutEnd | Event::StderrEnd => "end",
+    ///         Event::Close(_) => "close",
+    ///         other => panic!("{other:?}"),
+    ///     });
+    /// }
+    /// assert_eq!(told, ["spawn", "stdout", "exit", "end", "end", "close"]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let (told, events) = mpsc::channel(QUEUE);
+        match Child::spawn(self, Defaults::Pipes) {
+            Ok(mut child) => {
+                child.start_feeding();
+                let (stdin, pid) = (child.stdin.take(), Some(child.id()));
+                tokio::spawn(tell(child, told));
+                Events { events, stdin, pid }
+            }
+            Err(error) => {
+                // The queue is new: there is room for two.
+                let _ = told.try_send(Event::Error(error));
+                let _ = told.try_send(Event::Close(None));
+                Events {
+                    events,
+                    stdin: None,
+                    pid: None,
+                }
+            }
+        }
+    }
+}
+
+/// One output that is read.
+struct Output {
+    index: u32,
+    pipe: Option<ChildOutput>,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    async fn read(&mut self) -> std::io::Result<usize> {
+        let Some(pipe) = &mut self.pipe else {
+            return std::future::pending().await;
+        };
+        self.buffer.clear();
+        self.buffer.reserve(CHUNK);
+        pipe.read_some(&mut self.buffer).await
+    }
+
+    /// Tells what is in the pipe now; whether that was the end of it.
+    async fn last_look(&mut self, told: &mpsc::Sender<Event>) -> bool {
+        let mut seen = 0;
+        while let Some(pipe) = &mut self.pipe
+            && seen < FLOOD_PIPE_SIZE
+        {
+            self.buffer.clear();
+            self.buffer.reserve(CHUNK);
+            match pipe.read_now(&mut self.buffer) {
+                Ok(Some(count @ 1..)) => {
+                    seen += count;
+                    let _ = told.send(self.event()).await;
+                }
+                Ok(None) => return false,
+                Ok(Some(0)) | Err(_) => {
+                    self.pipe = None;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn event(&self) -> Event {
+        let bytes = Bytes::copy_from_slice(&self.buffer);
+        if self.index == 1 {
+            Event::Stdout(bytes)
+        } else {
+            Event::Stderr(bytes)
+        }
+    }
+}
+
+/// Sees the child through; the only sender of its events.
+async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
+    let terms = Terms::new(child.command(), child.started_at());
+    let cancel = terms.cancel.clone();
+    let (_requests, arriving) = mpsc::channel(REQUESTS);
+    let mut supervising = std::pin::pin!(supervise(child.process(), terms, arriving));
+    let mut stdout = Output {
+        index: 1,
+        pipe: child.stdout.take(),
+        buffer: Vec::new(),
+    };
+    let mut stderr = Output {
+        index: 2,
+        pipe: child.stderr.take(),
+        buffer: Vec::new(),
+    };
+    let streams = [&stdout, &stderr]
+        .into_iter()
+        .filter(|o| o.pipe.is_some())
+        .map(|o| o.index);
+    let mut order = EventOrder::new(streams);
+    let (mut aborted, mut exit) = (false, None);
+    let _ = told.send(Event::Spawn { pid: child.id() }).await;
+    loop {
+        let deadline = order.deadline();
+        let seen = tokio::select! {
+            biased;
+            () = told.closed() => return,
+            count = stdout.read() => ended(&mut stdout, count, &told).await,
+            count = stderr.read() => ended(&mut stderr, count, &told).await,
+            () = canceled(cancel.as_ref()), if !aborted && exit.is_none() => {
+                aborted = true;
+                let _ = told.send(Event::Aborted).await;
+                None
+            }
+            supervised = &mut supervising, if exit.is_none() => {
+                // Whatever it wrote is told before its exit, heard of or not.
+                for output in [&mut stdout, &mut stderr] {
+                    if output.last_look(&told).await {
+                        order.on(Seen::Eof(output.index), Instant::now());
+                    }
+                }
+                exit = Some(supervised.map_or(Exit::Code(-1), |s| Exit::from_how(s.ended.how)));
+                Some(Seen::Exited)
+            }
+            () = sleep_until(deadline), if deadline.is_some() => Some(Seen::Deadline),
+        };
+        if let Some(seen) = seen {
+            order.on(seen, Instant::now());
+        }
+        while let Some(event) = order.next_event() {
+            let event = match event {
+                Told::Exit => Event::Exit(exit.unwrap_or(Exit::Code(-1))),
+                Told::End(1) => Event::StdoutEnd,
+                Told::End(_) => Event::StderrEnd,
+                Told::Close => Event::Close(exit),
+            };
+            let _ = told.send(event).await;
+        }
+        if order.is_closed() {
+            return;
+        }
+    }
+}
+
+/// Passes on what was read, or notes the end.
+async fn ended(
+    output: &mut Output,
+    count: std::io::Result<usize>,
+    told: &mpsc::Sender<Event>,
+) -> Option<Seen> {
+    if let Ok(1..) = count {
+        let _ = told.send(output.event()).await;
+        return None;
+    }
+    output.pipe = None;
+    Some(Seen::Eof(output.index))
+}
+
+async fn canceled(token: Option<&tokio_util::sync::CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

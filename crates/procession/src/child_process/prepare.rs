@@ -1,0 +1,452 @@
+//! From a command to a plan: everything is checked, looked up and opened here,
+//! before anything is started.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use procession_sys::{FdAssignment, Process, SpawnPlan, Step};
+
+use super::command::{Command, Program};
+use super::error::{SpawnError, name_of};
+use super::stdio::{FileMode, Stdio, Target};
+
+/// Where programs are looked for without a `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+/// The highest descriptor that a child may declare.
+const HIGHEST_FD: u32 = 65_535;
+/// What a channel of ours must not leak to a child that has none of its own.
+const CHANNEL_VARIABLES: [&str; 3] = [
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NODE_UNIQUE_ID",
+];
+
+/// What the descriptors are connected to where the command does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defaults {
+    /// Three pipes, as Node's `spawn`.
+    Pipes,
+    /// Nothing to read, two pipes: for collecting.
+    Collect,
+    /// Ours.
+    Inherit,
+}
+
+impl Defaults {
+    fn stdio(self, index: u32) -> Stdio {
+        match (self, index) {
+            (Self::Inherit, _) => Stdio::Inherit,
+            (Self::Collect, 0) => Stdio::Ignore,
+            (Self::Collect | Self::Pipes, _) => Stdio::Pipe,
+        }
+    }
+}
+
+/// Our side of one descriptor.
+#[derive(Debug)]
+pub(super) enum OurEnd {
+    /// We write, the child reads.
+    Writer(OwnedFd, Option<Bytes>),
+    /// The child writes, we read and keep.
+    Reader(OwnedFd),
+    /// The child writes, we read and pass on.
+    Tee(OwnedFd, Vec<Destination>),
+    /// Both ways.
+    Duplex(OwnedFd),
+}
+
+/// One opened target of a tee.
+#[derive(Debug)]
+pub(super) enum Destination {
+    Capture,
+    Fd(Arc<OwnedFd>),
+}
+
+/// The child's side of one descriptor.
+enum TheirEnd {
+    Owned(OwnedFd),
+    Shared(Arc<OwnedFd>),
+    Null,
+    Standard(u32),
+}
+
+/// A started process and our sides of its descriptors.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) process: Process,
+    pub(super) ends: BTreeMap<u32, OurEnd>,
+    pub(super) at: Instant,
+}
+
+/// Starts the command.
+pub(super) fn start(command: &Command, defaults: Defaults) -> Result<Started, SpawnError> {
+    check_times(command)?;
+    let mut opening = Opening {
+        command,
+        ours: BTreeMap::new(),
+        theirs: Vec::new(),
+    };
+    for index in 0..3 {
+        if !command.stdio.contains_key(&index) {
+            opening.connect(index, &defaults.stdio(index))?;
+        }
+    }
+    for (index, stdio) in &command.stdio {
+        opening.connect(*index, stdio)?;
+    }
+    let null = procession_sys::dev_null().map_err(|e| opening.failed("/dev/null".into(), e))?;
+    let Opening { ours, theirs, .. } = opening;
+    let streams = Streams::default();
+    let fds = theirs
+        .iter()
+        .map(|(index, end)| FdAssignment {
+            index: index.cast_signed(),
+            source: match end {
+                TheirEnd::Owned(fd) => fd.as_fd(),
+                TheirEnd::Shared(fd) => fd.as_fd(),
+                TheirEnd::Null => null.as_fd(),
+                TheirEnd::Standard(number) => streams.get(*number),
+            },
+        })
+        .collect();
+    let plan = plan(command, fds)?;
+    let at = Instant::now();
+    let process = start_plan(&plan).map_err(|error| blame(command, error))?;
+    Ok(Started {
+        process,
+        ends: ours,
+        at,
+    })
+}
+
+/// Retries a program that is just being written (`ETXTBSY`): another thread of
+/// ours may have forked while it held the file open.
+fn start_plan(plan: &SpawnPlan<'_>) -> Result<Process, procession_sys::StartError> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match procession_sys::fork_and_exec(plan) {
+            Err(error)
+                if error.source.kind() == io::ErrorKind::ExecutableFileBusy
+                    && pause < Duration::from_millis(8) =>
+            {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn plan<'a>(command: &Command, fds: Vec<FdAssignment<'a>>) -> Result<SpawnPlan<'a>, SpawnError> {
+    let program = command.get_program();
+    if program.is_empty() {
+        return Err(invalid(command, "program", "it is empty"));
+    }
+    let argv0 = command.argv0.clone().unwrap_or_else(|| program.to_owned());
+    let mut args = vec![c_string(command, argv0, || "argv0".into())?];
+    for (number, arg) in command.final_args().into_iter().enumerate() {
+        args.push(c_string(command, arg, || {
+            format!("argument {}", number + 1)
+        })?);
+    }
+    let mut path = None;
+    let mut env = Vec::new();
+    for (name, value) in environment(command)? {
+        if name == "PATH" {
+            path = Some(value.clone());
+        }
+        let mut entry = name;
+        entry.push("=");
+        entry.push(value);
+        env.push(c_string(command, entry, || "environment".into())?);
+    }
+    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
+    let cwd = command.current_dir.clone().map(PathBuf::into_os_string);
+    Ok(SpawnPlan {
+        programs: candidates(command, program, &path)?,
+        args,
+        env,
+        cwd: cwd
+            .map(|dir| c_string(command, dir, || "current_dir".into()))
+            .transpose()?,
+        fds,
+        credentials: command.credentials.clone(),
+        session: command.session,
+        limits: command.limits.clone(),
+        no_new_privs: command.no_new_privs,
+        parent_death_signal: command.parent_death_signal.map(super::Signal::as_raw),
+        contain: command.tree == super::Tree::Contain,
+    })
+}
+
+/// The paths at which the program may be, in the order of `PATH`.
+fn candidates(
+    command: &Command,
+    program: &OsStr,
+    path: &OsStr,
+) -> Result<Vec<CString>, SpawnError> {
+    let what = || "program".into();
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(command, program.to_owned(), what)?]);
+    }
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|dir| {
+            // An empty entry is the current directory.
+            let dir = if dir.is_empty() {
+                Path::new(".")
+            } else {
+                Path::new(OsStr::from_bytes(dir))
+            };
+            c_string(command, dir.join(program).into_os_string(), what)
+        })
+        .collect()
+}
+
+/// Ours with the command's changes, without what belongs to a channel of ours.
+fn environment(command: &Command) -> Result<Vec<(OsString, OsString)>, SpawnError> {
+    let changed = |name: &OsStr| {
+        command.env.contains_key(name) || CHANNEL_VARIABLES.iter().any(|variable| name == *variable)
+    };
+    let mut variables = Vec::new();
+    if !command.clear_env {
+        variables.extend(std::env::vars_os().filter(|(name, _)| !changed(name)));
+    }
+    for (name, value) in &command.env {
+        if name.is_empty() || name.as_bytes().contains(&b'=') {
+            return Err(invalid(
+                command,
+                "environment",
+                "a name is empty or holds `=`",
+            ));
+        }
+        if let Some(value) = value {
+            variables.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(variables)
+}
+
+fn check_times(command: &Command) -> Result<(), SpawnError> {
+    let reachable = |time| Instant::now().checked_add(time).is_some();
+    if command.timeout.is_some_and(|time| time.is_zero()) {
+        return Err(invalid(
+            command,
+            "timeout",
+            "it is zero; leave it out for no limit",
+        ));
+    }
+    if command.timeout.is_some_and(|time| !reachable(time)) {
+        return Err(invalid(command, "timeout", "it is out of range"));
+    }
+    if !reachable(command.stop.grace) {
+        return Err(invalid(command, "grace", "it is out of range"));
+    }
+    if command.stop.signal == super::Signal::PROBE {
+        return Err(invalid(
+            command,
+            "kill_signal",
+            "0 only probes; it ends nobody",
+        ));
+    }
+    Ok(())
+}
+
+fn invalid(command: &Command, option: impl Into<String>, reason: &'static str) -> SpawnError {
+    SpawnError::Invalid {
+        command: command.to_string(),
+        option: option.into(),
+        reason,
+    }
+}
+
+fn c_string(
+    command: &Command,
+    text: OsString,
+    what: impl FnOnce() -> String,
+) -> Result<CString, SpawnError> {
+    CString::new(text.into_vec()).map_err(|_| invalid(command, what(), "it holds a NUL byte"))
+}
+
+/// Says who is to blame for a step that failed.
+fn blame(command: &Command, error: procession_sys::StartError) -> SpawnError {
+    let culprit = match error.step {
+        Step::Chdir => command.current_dir.clone(),
+        Step::Exec => Some(match &command.program {
+            Program::File(program) => PathBuf::from(program),
+            Program::Shell { shell, .. } => PathBuf::from(shell),
+        }),
+        Step::Prepare
+        | Step::Clone
+        | Step::Signals
+        | Step::Session
+        | Step::Cgroup
+        | Step::Descriptors
+        | Step::Limits
+        | Step::Groups
+        | Step::Gid
+        | Step::Uid
+        | Step::Attributes => None,
+    };
+    SpawnError::Start {
+        command: command.to_string(),
+        step: error.step,
+        culprit,
+        source: error.source,
+    }
+}
+
+/// Descriptors on their way: ours to keep, theirs until the start is done.
+struct Opening<'c> {
+    command: &'c Command,
+    ours: BTreeMap<u32, OurEnd>,
+    theirs: Vec<(u32, TheirEnd)>,
+}
+
+impl Opening<'_> {
+    fn connect(&mut self, index: u32, stdio: &Stdio) -> Result<(), SpawnError> {
+        if index > HIGHEST_FD {
+            return Err(invalid(
+                self.command,
+                format!("stdio {index}"),
+                "it is out of range",
+            ));
+        }
+        let theirs = match stdio {
+            Stdio::Ignore => TheirEnd::Null,
+            Stdio::Inherit => inherited(index).map_err(|e| self.failed(name_of(index), e))?,
+            Stdio::Fd(fd) => TheirEnd::Shared(Arc::clone(fd)),
+            Stdio::File(path, mode) => TheirEnd::Owned(self.open(path, *mode)?),
+            Stdio::Bytes(bytes) => self.writer(index, Some(bytes.clone()))?,
+            Stdio::Pipe if index == 0 => self.writer(index, None)?,
+            Stdio::Pipe if index > 2 => {
+                let (ours, theirs) = self.pair(index, procession_sys::duplex_pair)?;
+                self.ours.insert(index, OurEnd::Duplex(ours));
+                TheirEnd::Owned(theirs)
+            }
+            Stdio::Pipe => self.reader(index, OurEnd::Reader)?,
+            Stdio::Tee(targets) => {
+                let destinations = self.destinations(index, targets)?;
+                self.reader(index, |ours| OurEnd::Tee(ours, destinations))?
+            }
+        };
+        self.theirs.push((index, theirs));
+        Ok(())
+    }
+
+    fn writer(&mut self, index: u32, bytes: Option<Bytes>) -> Result<TheirEnd, SpawnError> {
+        let write_end_first = || procession_sys::pipe_pair().map(|(read, write)| (write, read));
+        let (ours, theirs) = self.pair(index, write_end_first)?;
+        self.ours.insert(index, OurEnd::Writer(ours, bytes));
+        Ok(TheirEnd::Owned(theirs))
+    }
+
+    fn reader(
+        &mut self,
+        index: u32,
+        end: impl FnOnce(OwnedFd) -> OurEnd,
+    ) -> Result<TheirEnd, SpawnError> {
+        let (ours, theirs) = self.pair(index, procession_sys::pipe_pair)?;
+        self.ours.insert(index, end(ours));
+        Ok(TheirEnd::Owned(theirs))
+    }
+
+    /// Makes a pair (ours, theirs); our side never blocks. `O_NONBLOCK` is a side's
+    /// own: the ends of a pipe and of a socket pair are separate open files.
+    fn pair(
+        &self,
+        index: u32,
+        make: fn() -> io::Result<(OwnedFd, OwnedFd)>,
+    ) -> Result<(OwnedFd, OwnedFd), SpawnError> {
+        let made = make().and_then(|(ours, theirs)| {
+            procession_sys::set_nonblocking(&ours, true)?;
+            Ok((ours, theirs))
+        });
+        made.map_err(|e| self.failed(format!("a pipe for {}", name_of(index)), e))
+    }
+
+    fn destinations(&self, index: u32, targets: &[Target]) -> Result<Vec<Destination>, SpawnError> {
+        if index == 0 {
+            return Err(invalid(self.command, "stdin", "a tee is for output"));
+        }
+        targets
+            .iter()
+            .map(|target| {
+                Ok(match target {
+                    Target::Capture => Destination::Capture,
+                    Target::Inherit => {
+                        let own = procession_sys::duplicate(index)
+                            .map_err(|e| self.failed(name_of(index), e))?;
+                        Destination::Fd(Arc::new(own))
+                    }
+                    Target::Fd(fd) => Destination::Fd(Arc::clone(fd)),
+                    Target::File(path, mode) => Destination::Fd(Arc::new(self.open(path, *mode)?)),
+                })
+            })
+            .collect()
+    }
+
+    fn open(&self, path: &Path, mode: FileMode) -> Result<OwnedFd, SpawnError> {
+        let mut options = OpenOptions::new();
+        match mode {
+            FileMode::Read => options.read(true),
+            FileMode::Write => options.write(true).create(true).truncate(true),
+            FileMode::Append => options.append(true).create(true),
+        };
+        let opened: io::Result<File> = options.open(path);
+        opened
+            .map(OwnedFd::from)
+            .map_err(|e| self.failed(format!("`{}`", path.display()), e))
+    }
+
+    fn failed(&self, what: String, source: io::Error) -> SpawnError {
+        SpawnError::Open {
+            command: self.command.to_string(),
+            what,
+            source,
+        }
+    }
+}
+
+fn inherited(index: u32) -> io::Result<TheirEnd> {
+    if index < 3 {
+        Ok(TheirEnd::Standard(index))
+    } else {
+        procession_sys::duplicate(index).map(TheirEnd::Owned)
+    }
+}
+
+/// Our own three streams, to borrow from.
+struct Streams {
+    stdin: io::Stdin,
+    stdout: io::Stdout,
+    stderr: io::Stderr,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            stdin: io::stdin(),
+            stdout: io::stdout(),
+            stderr: io::stderr(),
+        }
+    }
+}
+
+impl Streams {
+    fn get(&self, number: u32) -> BorrowedFd<'_> {
+        match number {
+            0 => self.stdin.as_fd(),
+            1 => self.stdout.as_fd(),
+            _ => self.stderr.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Node's process model for Rust.
+//!
+//! [`child_process`] starts, feeds, reads, times out and ends programs. The
+//! channel (`ipc`), `worker_threads`, pools and the cluster follow.
+#![forbid(unsafe_code)]
+
+pub mod child_process;
+pub mod platform;
+
+pub use child_process::{Child, Command, Exit, Outcome, RunError, Signal, SpawnError, Stdio};

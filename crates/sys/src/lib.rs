@@ -1,0 +1,40 @@
+//! What procession asks of the kernel: start a process, see it end, signal it,
+//! find and end its descendants.
+//!
+//! This is the only crate with `unsafe` code and the only one that looks at
+//! the operating system's name. It acts when told and decides nothing. Two
+//! sides have the same names: `linux` and `portable` (plain POSIX: what macOS
+//! uses; built and tested on Linux with `--cfg procession_portable`).
+//!
+//! Service threads: `procession-reap` (Linux; one for the life of the program,
+//! asleep unless a child outlives its first 100 ms), `procession-pds` (Linux;
+//! one, only once a parent-death signal was asked for), `procession-wait`
+//! (portable; one for each living child) and `procession-kill` (one for each
+//! tree that is being ended, gone with it).
+
+mod child;
+mod inherited;
+mod io;
+mod plan;
+mod reactor;
+mod sigpipe;
+mod start_error;
+mod status;
+
+#[cfg(all(target_os = "linux", not(procession_portable)))]
+#[path = "linux/mod.rs"]
+mod os;
+
+#[cfg(not(all(target_os = "linux", not(procession_portable))))]
+#[path = "portable/mod.rs"]
+mod os;
+
+pub use io::{
+    PollFd, dev_null, duplex_pair, duplicate, grow_pipe, pipe_pair, poll, read, read_to_vec,
+    set_nonblocking, write,
+};
+pub use os::{Process, Tree, fork_and_exec, oom_kills, platform};
+pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
+pub use reactor::ExitWatch;
+pub use start_error::{StartError, Step};
+pub use status::{Ended, HowEnded, Platform, TreeLevel, Usage};

@@ -1,0 +1,189 @@
+//! Control groups (version 2) as the net under a process tree.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where groups can be made: found out once, and again after `forget_place`.
+static PLACE: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
+
+/// A control group that holds one tree. Removed by [`Cgroup::remove`], not by drop.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes one below our own, if this machine lets us.
+    pub(super) fn create() -> Option<Self> {
+        let place = place().ok()?;
+        create_in(&place).ok()
+    }
+
+    /// `cgroup.procs`, to be written by the process that joins.
+    pub(super) fn procs_file(&self) -> io::Result<OwnedFd> {
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(libc::O_CLOEXEC);
+        Ok(options.open(self.path.join("cgroup.procs"))?.into())
+    }
+
+    /// Everybody in it, and in groups that were made below it.
+    pub(super) fn members(&self) -> Vec<u32> {
+        let mut members = Vec::new();
+        each_group(&self.path, &mut |group| {
+            let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            members.extend(list.lines().filter_map(|line| line.parse::<u32>().ok()));
+        });
+        members
+    }
+
+    /// Whether a living process is in it.
+    pub(super) fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    }
+
+    /// Kills everybody in it, forks that race the kill included.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.kill"), "1")
+    }
+
+    /// Whether the group of the out-of-memory killer's counter says that it struck here.
+    pub(super) fn oom_killed(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
+        events
+            .lines()
+            .any(|line| line.strip_prefix("oom_kill ").is_some_and(|n| n != "0"))
+    }
+
+    /// Removes it with the groups below; refused while a process is in it.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let mut groups = Vec::new();
+        each_group(&self.path, &mut |group| groups.push(group.to_path_buf()));
+        // Found parents first; they must go last.
+        for group in groups.iter().rev() {
+            match fs::remove_dir(group) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where trees get their groups, or why there is no such place.
+pub(super) fn place() -> Result<PathBuf, String> {
+    let mut place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    place.get_or_insert_with(find_place).clone()
+}
+
+/// Notes that joining was refused in spite of everything.
+pub(super) fn forget_place(reason: &io::Error) {
+    let mut place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    *place = Some(Err(format!(
+        "joining a control group was refused: {reason}"
+    )));
+}
+
+fn find_place() -> Result<PathBuf, String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
+    let (root, mount) = cgroup2_mount(&mounts).ok_or("no cgroup2 file system is mounted")?;
+    let own = fs::read_to_string("/proc/self/cgroup").map_err(|e| e.to_string())?;
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .ok_or("no cgroup2 path")?;
+    let below = path
+        .strip_prefix(&root)
+        .unwrap_or(path)
+        .trim_start_matches('/');
+    let place = Path::new(&mount).join(below);
+    let probe = create_in(&place).map_err(|e| format!("{}: {e}", place.display()))?;
+    let usable = probe
+        .procs_file()
+        .and_then(|_| fs::metadata(probe.path.join("cgroup.kill")))
+        .map_err(|e| {
+            format!(
+                "{}: no cgroup.kill or cgroup.procs to write: {e}",
+                place.display()
+            )
+        });
+    // An empty group can always be removed.
+    let _ = probe.remove();
+    usable.map(|_| place)
+}
+
+/// The root and the mount point of the first cgroup2 file system.
+fn cgroup2_mount(mountinfo: &str) -> Option<(String, String)> {
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next()? != "cgroup2" {
+            return None;
+        }
+        let mut fields = left.split(' ').skip(3);
+        Some((
+            fields.next()?.trim_end_matches('/').to_owned(),
+            fields.next()?.to_owned(),
+        ))
+    })
+}
+
+fn create_in(place: &Path) -> io::Result<Cgroup> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = place.join(format!("procession-{}-{number}", std::process::id()));
+    match fs::create_dir(&path) {
+        // Left behind by a program of the same number that was killed: empty or not ours to use.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_dir(&path)?;
+            fs::create_dir(&path)?;
+        }
+        result => result?,
+    }
+    Ok(Cgroup { path })
+}
+
+fn each_group(group: &Path, visit: &mut dyn FnMut(&Path)) {
+    visit(group);
+    let Ok(entries) = fs::read_dir(group) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            each_group(&entry.path(), visit);
+        }
+    }
+}
+
+/// Whether a process is in this group or below, asked of the process's own file.
+pub(super) fn contains(group: &Cgroup, pid: u32) -> bool {
+    let Some(name) = group.path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let own = File::open(format!("/proc/{pid}/cgroup")).and_then(io::read_to_string);
+    own.is_ok_and(|own| {
+        own.lines()
+            .any(|line| line.split('/').any(|part| part == name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_cgroup2_mount_of_a_hybrid_system() {
+        let info = "30 1 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                    31 1 0:27 /outer /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            cgroup2_mount(info),
+            Some(("/outer".into(), "/sys/fs/cgroup/unified".into()))
+        );
+        assert_eq!(cgroup2_mount("31 1 0:27 / /x rw - tmpfs tmpfs rw\n"), None);
+    }
+}

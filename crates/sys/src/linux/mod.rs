@@ -1,0 +1,18 @@
+//! Linux: pidfd, `clone(CLONE_VM | CLONE_VFORK)`, control groups.
+
+mod cgroup;
+mod immortal;
+mod pipes;
+mod probe;
+mod proc_files;
+mod process;
+pub(crate) mod raw;
+mod reaper;
+mod spawn;
+mod tree;
+
+pub(crate) use pipes::{duplex_pair, grow_pipe, pipe_pair};
+pub use probe::{oom_kills, platform};
+pub use process::Process;
+pub use spawn::fork_and_exec;
+pub use tree::Tree;

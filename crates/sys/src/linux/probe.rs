@@ -1,0 +1,68 @@
+//! What this machine offers, by trying it.
+#![expect(unsafe_code, reason = "one system call that rustix has no name for")]
+
+use std::fs;
+
+use rustix::process::{PidfdFlags, Resource, child_subreaper, getpid, getrlimit, pidfd_open};
+
+use super::cgroup;
+use crate::status::{Platform, TreeLevel};
+
+/// Looks at the machine. Nothing is left behind by the tries.
+#[must_use]
+pub fn platform() -> Platform {
+    let place = cgroup::place();
+    let subreaper = child_subreaper().is_ok();
+    let open_files = getrlimit(Resource::Nofile);
+    let processes = getrlimit(Resource::Nproc);
+    Platform {
+        side: "linux",
+        kernel: kernel(),
+        pidfd: pidfd_open(getpid(), PidfdFlags::empty()).is_ok(),
+        close_range: has_close_range(),
+        tree_level: match (&place, subreaper) {
+            (Ok(_), _) => TreeLevel::Cgroup,
+            (Err(_), true) => TreeLevel::Subreaper,
+            (Err(_), false) => TreeLevel::Walk,
+        },
+        cgroup_problem: place.as_ref().err().cloned(),
+        cgroup_kill: place.ok(),
+        subreaper,
+        parent_death_signal: true,
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        open_files: (open_files.current, open_files.maximum),
+        processes: (processes.current, processes.maximum),
+    }
+}
+
+fn kernel() -> String {
+    let name = rustix::system::uname();
+    format!(
+        "{} {}",
+        name.sysname().to_string_lossy(),
+        name.release().to_string_lossy()
+    )
+}
+
+fn has_close_range() -> bool {
+    // An empty range high above: changes nothing, is refused only where the call is missing.
+    let (first, last) = (libc::c_uint::MAX - 1, libc::c_uint::MAX);
+    // SAFETY: plain numbers; no descriptor has such a number.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            last,
+            libc::CLOSE_RANGE_CLOEXEC,
+        ) == 0
+    }
+}
+
+/// How often the out-of-memory killer has struck on this machine since it started.
+#[must_use]
+pub fn oom_kills() -> Option<u64> {
+    let vmstat = fs::read_to_string("/proc/vmstat").ok()?;
+    vmstat
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}

@@ -1,0 +1,307 @@
+//! A process and everything that came from it.
+//!
+//! Three ways to find it again, best first: a control group; the root as
+//! subreaper of its descendants plus a mark in their environment; a walk down
+//! the family at the moment it is needed. Processes are held by pidfd from the
+//! moment they are found, and looked at again after that, so a number that was
+//! reused in between is never signalled.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::cgroup::{self, Cgroup};
+use super::proc_files::{all_processes, carries, children_of, parent_of};
+use super::process::send;
+use crate::io::{PollFd, poll};
+use crate::status::TreeLevel;
+
+/// The first part of the mark's name; the rest is the tree's own, so that trees nest.
+const MARK: &str = "PROCESSION_TREE";
+/// How long [`Tree::end_in_background`] tries before it gives up on a process that cannot die.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
+
+/// A process tree, prepared at the start of its root or found by walking.
+#[derive(Debug)]
+pub struct Tree {
+    kind: Kind,
+    root: u32,
+    state: Mutex<Members>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Cgroup(Cgroup),
+    Marked(CString),
+    Walk,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Everybody found so far, held.
+    held: HashMap<u32, OwnedFd>,
+    /// Whether the end was seen, and the control group removed.
+    ended: bool,
+}
+
+impl Tree {
+    /// Makes what is to hold the tree of a child that does not exist yet.
+    pub(super) fn prepare() -> Self {
+        Cgroup::create().map_or_else(Self::prepare_marked, |group| {
+            Self::new(Kind::Cgroup(group), 0)
+        })
+    }
+
+    pub(super) fn prepare_marked() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{MARK}_{}_{number}_{:x}=1", std::process::id(), random());
+        let mark = CString::new(mark).unwrap_or_default();
+        Self::new(Kind::Marked(mark), 0)
+    }
+
+    pub(super) fn walk(root: u32) -> Self {
+        Self::new(Kind::Walk, root)
+    }
+
+    fn new(kind: Kind, root: u32) -> Self {
+        Self {
+            kind,
+            root,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn rooted(self, root: u32) -> Self {
+        Self { root, ..self }
+    }
+
+    pub(super) fn procs_file(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.kind {
+            Kind::Cgroup(group) => group.procs_file().map(Some),
+            Kind::Marked(_) | Kind::Walk => Ok(None),
+        }
+    }
+
+    pub(super) fn mark(&self) -> Option<&CString> {
+        match &self.kind {
+            Kind::Marked(mark) => Some(mark),
+            Kind::Cgroup(_) | Kind::Walk => None,
+        }
+    }
+
+    /// Undoes [`Tree::prepare`] after a failed start.
+    pub(super) fn discard(self) {
+        if let Kind::Cgroup(group) = self.kind {
+            // The child that joined it has been reaped: it is empty.
+            let _ = group.remove();
+        }
+    }
+
+    /// How completely this tree can be found.
+    #[must_use]
+    pub fn level(&self) -> TreeLevel {
+        match self.kind {
+            Kind::Cgroup(_) => TreeLevel::Cgroup,
+            Kind::Marked(_) => TreeLevel::Subreaper,
+            Kind::Walk => TreeLevel::Walk,
+        }
+    }
+
+    /// Whether the out-of-memory killer struck in the tree's control group.
+    #[must_use]
+    pub fn oom_killed(&self) -> bool {
+        matches!(&self.kind, Kind::Cgroup(group) if group.oom_killed())
+    }
+
+    /// Sends a signal to everybody in the tree, then `SIGCONT`, so that a
+    /// stopped process can act on it. Gives the number of processes reached.
+    ///
+    /// Blocks for the time of reading some files of `/proc`.
+    pub fn signal(&self, number: i32) -> usize {
+        let mut members = self.members();
+        self.find(&mut members, false);
+        let mut reached = 0;
+        for pidfd in members.held.values() {
+            if send(pidfd, number).unwrap_or(false) {
+                reached += 1;
+            }
+        }
+        if number != libc::SIGSTOP && number != libc::SIGTSTP {
+            for pidfd in members.held.values() {
+                // It may have ended by the first signal.
+                let _ = send(pidfd, libc::SIGCONT);
+            }
+        }
+        reached
+    }
+
+    /// Whether nobody that was found, or is in the control group, is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let mut members = self.members();
+        if members.ended {
+            return true;
+        }
+        if let Kind::Cgroup(group) = &self.kind {
+            return !group.is_populated();
+        }
+        self.find(&mut members, false);
+        members.held.is_empty()
+    }
+
+    /// Kills everybody in the tree and waits until they are gone; `false` when
+    /// somebody is left after `limit` (a process that hangs in the kernel).
+    ///
+    /// Blocks. Can be asked again.
+    pub fn end(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut members = self.members();
+        while !members.ended {
+            members.ended = match &self.kind {
+                Kind::Cgroup(group) => end_group(group, deadline),
+                Kind::Marked(_) | Kind::Walk => self.end_found(&mut members, deadline),
+            };
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        members.ended
+    }
+
+    /// [`Tree::end`] on a thread of its own; for owners that are gone or must not block.
+    pub fn end_in_background(self: &Arc<Self>) {
+        if self.members().ended {
+            return;
+        }
+        let tree = Arc::clone(self);
+        let spawned = thread::Builder::new()
+            .name("procession-kill".into())
+            .stack_size(128 * 1024)
+            .spawn(move || tree.end(BACKGROUND_LIMIT));
+        if spawned.is_err() {
+            // No thread to be had: do it here, a few milliseconds as a rule.
+            self.end(BACKGROUND_LIMIT);
+        }
+    }
+
+    fn members(&self) -> std::sync::MutexGuard<'_, Members> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds who is in the tree now, forgets who has ended; gives the number of new ones.
+    fn find(&self, members: &mut Members, stop_each: bool) -> usize {
+        members
+            .held
+            .retain(|_, pidfd| send(pidfd, 0).unwrap_or(false));
+        let before = members.held.len();
+        let mut added = 0;
+        let mut add = |members: &mut Members, pid, belongs: &dyn Fn(u32) -> bool| {
+            if let Some(pidfd) = hold(pid, belongs) {
+                if stop_each {
+                    let _ = send(&pidfd, libc::SIGSTOP);
+                }
+                members.held.insert(pid, pidfd);
+                added += 1;
+            }
+        };
+        match &self.kind {
+            Kind::Cgroup(group) => {
+                for pid in group.members() {
+                    if !members.held.contains_key(&pid) {
+                        add(members, pid, &|pid| cgroup::contains(group, pid));
+                    }
+                }
+                return added;
+            }
+            // Our unreaped child: its number cannot be reused while it is ours.
+            Kind::Marked(_) | Kind::Walk if before == 0 => {
+                let ourselves = std::process::id();
+                add(members, self.root, &|pid| parent_of(pid) == Some(ourselves));
+            }
+            Kind::Marked(_) | Kind::Walk => {}
+        }
+        if let Kind::Marked(mark) = &self.kind {
+            for pid in all_processes() {
+                if !members.held.contains_key(&pid) && carries(pid, mark.as_bytes()) {
+                    add(members, pid, &|pid| carries(pid, mark.as_bytes()));
+                }
+            }
+        }
+        let mut unvisited: Vec<u32> = members.held.keys().copied().collect();
+        while let Some(parent) = unvisited.pop() {
+            for pid in children_of(parent) {
+                if !members.held.contains_key(&pid) {
+                    add(members, pid, &|pid| parent_of(pid) == Some(parent));
+                    unvisited.push(pid);
+                }
+            }
+        }
+        added
+    }
+
+    /// Stops everybody, so that nobody forks away, until two rounds find no new
+    /// one; then kills them all and waits.
+    fn end_found(&self, members: &mut Members, deadline: Instant) -> bool {
+        self.find(members, false);
+        for pidfd in members.held.values() {
+            let _ = send(pidfd, libc::SIGSTOP);
+        }
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            quiet = if self.find(members, true) == 0 {
+                quiet + 1
+            } else {
+                0
+            };
+        }
+        for pidfd in members.held.values() {
+            let _ = send(pidfd, libc::SIGKILL);
+        }
+        for pidfd in members.held.values() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !matches!(
+                poll(&mut [PollFd::readable(pidfd.as_fd())], Some(left)),
+                Ok(1..)
+            ) {
+                return false;
+            }
+        }
+        self.find(members, false) == 0 && members.held.is_empty()
+    }
+}
+
+/// Kills a control group, waits until it is empty and removes it.
+fn end_group(group: &Cgroup, deadline: Instant) -> bool {
+    // Refused only when the group is gone, which the removal finds out as well.
+    let _ = group.kill();
+    let mut pause = Duration::from_micros(50);
+    while group.is_populated() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    group.remove().is_ok()
+}
+
+/// Opens a pidfd and looks again: only a process that still belongs is held.
+fn hold(pid: u32, belongs: &dyn Fn(u32) -> bool) -> Option<OwnedFd> {
+    let raw = Pid::from_raw(pid.cast_signed())?;
+    let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+    belongs(pid).then_some(pidfd)
+}
+
+/// A number that another program of the same pid would not have had.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(())
+}

@@ -1,0 +1,147 @@
+//! Everything about a start that is known before the process exists.
+
+use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+/// A process to be: strings with their terminators, descriptors open, ids numeric.
+///
+/// Nothing is allocated, looked up or converted between `clone` and `execve`;
+/// whatever could fail in the parent has failed before.
+#[derive(Debug, Default)]
+pub struct SpawnPlan<'a> {
+    /// The paths to try in turn (`PATH` already joined); the first that exists is run.
+    pub programs: Vec<CString>,
+    /// `argv`, with `argv[0]`.
+    pub args: Vec<CString>,
+    /// The whole environment, `NAME=value`.
+    pub env: Vec<CString>,
+    /// The working directory.
+    pub cwd: Option<CString>,
+    /// The child's descriptors; every other one is closed by the `execve`.
+    pub fds: Vec<FdAssignment<'a>>,
+    /// User, group and supplementary groups.
+    pub credentials: Credentials,
+    /// Session and process group.
+    pub session: Session,
+    /// Resource limits.
+    pub limits: Vec<(Resource, u64, u64)>,
+    /// Forbid gaining privileges by `execve`.
+    pub no_new_privs: bool,
+    /// Sent to the child when this process is gone.
+    pub parent_death_signal: Option<i32>,
+    /// How the descendants are to be found again.
+    pub contain: bool,
+}
+
+/// One descriptor of the child.
+#[derive(Clone, Copy, Debug)]
+pub struct FdAssignment<'a> {
+    /// Its number in the child.
+    pub index: i32,
+    /// What it is a duplicate of.
+    pub source: BorrowedFd<'a>,
+}
+
+/// Whom the child runs as; `None` keeps what we are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: Option<u32>,
+    /// Group id.
+    pub gid: Option<u32>,
+    /// Supplementary groups; dropped when a uid or gid is given without them.
+    pub groups: Option<Vec<u32>>,
+}
+
+impl Credentials {
+    /// The groups to set, if any: given ones, or none at all on a change of user.
+    pub(crate) fn groups_to_set(&self) -> Option<&[u32]> {
+        match (&self.groups, self.uid, self.gid) {
+            (Some(groups), _, _) => Some(groups),
+            (None, None, None) => None,
+            (None, _, _) => Some(&[]),
+        }
+    }
+}
+
+/// Session and process group of the child.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Session {
+    /// Ours.
+    #[default]
+    Inherit,
+    /// `setsid`: a session and a group of its own (Node's `detached`).
+    New,
+    /// `setpgid`: this group; 0 is a new one with the child's own number.
+    Group(i32),
+}
+
+/// A limit that `setrlimit` knows on every POSIX system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Address space in bytes.
+    AddressSpace,
+    /// Core file size in bytes.
+    Core,
+    /// CPU seconds.
+    Cpu,
+    /// Data segment in bytes.
+    Data,
+    /// File size in bytes.
+    FileSize,
+    /// Open descriptors.
+    OpenFiles,
+    /// Processes of the user.
+    Processes,
+    /// Stack in bytes.
+    Stack,
+}
+
+/// The raw form of a plan that the child reads: pointers into the plan, alive as long as it.
+pub(crate) struct RawPlan<'a> {
+    pub(crate) plan: &'a SpawnPlan<'a>,
+    pub(crate) argv: Vec<*const c_char>,
+    pub(crate) envp: Vec<*const c_char>,
+    /// (source, index); the sources are rewritten when they must move out of the way.
+    pub(crate) fds: Vec<(i32, i32)>,
+    /// First number above every index: where sources are lifted to.
+    pub(crate) above: i32,
+    /// `cgroup.procs` of the control group to join.
+    pub(crate) cgroup: Option<OwnedFd>,
+    /// Whether the child is to adopt its orphaned descendants.
+    pub(crate) subreaper: bool,
+    /// Our own process id, to see whether we died before the child asked to be told.
+    pub(crate) parent: i32,
+    /// Descriptors to visit one by one where `close_range` is missing.
+    pub(crate) max_fd: i32,
+}
+
+impl<'a> RawPlan<'a> {
+    pub(crate) fn new(plan: &'a SpawnPlan<'a>, max_fd: i32) -> Self {
+        let highest = plan.fds.iter().map(|fd| fd.index).max().unwrap_or(2).max(2);
+        Self {
+            plan,
+            argv: pointers(&plan.args),
+            envp: pointers(&plan.env),
+            fds: plan
+                .fds
+                .iter()
+                .map(|fd| (fd.source.as_raw_fd(), fd.index))
+                .collect(),
+            above: highest + 1,
+            cgroup: None,
+            subreaper: false,
+            parent: std::process::id().cast_signed(),
+            max_fd,
+        }
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|s| CStr::as_ptr(s))
+        .chain([ptr::null()])
+        .collect()
+}

@@ -1,0 +1,20 @@
+//! Plain POSIX: `fork`, a pipe for the reason of a failure, a waiting thread for
+//! each child. What macOS uses until it has a side of its own (`kqueue`).
+//!
+//! Weaker than Linux in three ways, all visible in [`platform`]: a start copies
+//! page tables, a tree is a process group, and between `pipe` and
+//! `FD_CLOEXEC` another thread of the program may start a child that inherits
+//! the end (our own starts exclude that by a lock).
+
+mod pipes;
+mod probe;
+mod process;
+pub(crate) mod raw;
+mod spawn;
+mod tree;
+
+pub(crate) use pipes::{duplex_pair, grow_pipe, pipe_pair};
+pub use probe::{oom_kills, platform};
+pub use process::Process;
+pub use spawn::fork_and_exec;
+pub use tree::Tree;

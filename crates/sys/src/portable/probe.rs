@@ -1,0 +1,37 @@
+//! What plain POSIX offers.
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::status::{Platform, TreeLevel};
+
+/// Looks at the machine.
+#[must_use]
+pub fn platform() -> Platform {
+    let name = rustix::system::uname();
+    let open_files = getrlimit(Resource::Nofile);
+    let processes = getrlimit(Resource::Nproc);
+    Platform {
+        side: "portable",
+        kernel: format!(
+            "{} {}",
+            name.sysname().to_string_lossy(),
+            name.release().to_string_lossy()
+        ),
+        pidfd: false,
+        close_range: false,
+        cgroup_kill: None,
+        cgroup_problem: Some("the portable side has no control groups".into()),
+        subreaper: false,
+        parent_death_signal: false,
+        tree_level: TreeLevel::Group,
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        open_files: (open_files.current, open_files.maximum),
+        processes: (processes.current, processes.maximum),
+    }
+}
+
+/// There is no such counter here.
+#[must_use]
+pub fn oom_kills() -> Option<u64> {
+    None
+}

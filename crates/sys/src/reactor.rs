@@ -1,0 +1,73 @@
+//! A process's end as an event of the tokio runtime.
+#![expect(
+    unsafe_code,
+    reason = "AsyncFd's registration promises that the descriptor stays open"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::os::Process;
+use crate::status::Ended;
+
+/// Waits for a process from within a tokio runtime.
+#[derive(Debug)]
+pub struct ExitWatch {
+    registered: AsyncFd<ExitFd>,
+}
+
+/// Keeps the process, and with it the descriptor, while it is registered.
+#[derive(Debug)]
+struct ExitFd(Process);
+
+impl AsRawFd for ExitFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.exit_fd().as_raw_fd()
+    }
+}
+
+impl ExitWatch {
+    /// Registers the process with the runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENOSPC` (too many watches).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime with I/O enabled.
+    pub fn new(process: Process) -> io::Result<Self> {
+        // SAFETY: `ExitFd` holds the process, whose descriptor never changes and
+        // closes after the last holder; it is dropped after the registration.
+        let registered =
+            unsafe { AsyncFd::register_with_interest(ExitFd(process), Interest::READABLE) };
+        Ok(Self {
+            registered: registered.map_err(io::Error::from)?,
+        })
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD` when somebody else took the exit status.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the end is kept by the process.
+    pub async fn ended(&self) -> io::Result<Ended> {
+        loop {
+            if let Some(ended) = self.registered.get_ref().0.try_wait()? {
+                return Ok(ended);
+            }
+            let mut guard = self.registered.readable().await?;
+            if let Some(ended) = guard.get_inner().0.try_wait()? {
+                return Ok(ended);
+            }
+            guard.clear_ready();
+        }
+    }
+}
