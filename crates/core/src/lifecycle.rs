@@ -374,7 +374,7 @@ mod tests {
             Just(Event::TreeGone),
             Just(Event::Deadline),
             (
-                0_u64..3,
+                0_u32..3,
                 prop_oneof![Just(Signal::TERM), Just(Signal::KILL)]
             )
                 .prop_map(|(s, signal)| {
