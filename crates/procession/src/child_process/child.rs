@@ -181,18 +181,20 @@ impl Child {
     }
 
     /// Feeds an input from memory as a task, unless `outcome` will do it.
-    pub(super) fn start_feeding(&mut self) {
+    fn start_feeding(&mut self) {
         if self.collector.input.is_some() && self.collector.streams.is_empty() {
-            let mut feeding = Collector {
-                streams: Vec::new(),
-                input: self.collector.input.take(),
-            };
-            tokio::spawn(async move {
-                let (overruns, _) = mpsc::channel(1);
-                // A child that does not read all of its input is no error of ours.
-                let _ = feeding.run(&overruns).await;
-            });
+            self.start_moving();
         }
+    }
+
+    /// Moves, as a task, what nobody else will: an input from memory, tees.
+    pub(super) fn start_moving(&mut self) {
+        let mut collector = std::mem::take(&mut self.collector);
+        tokio::spawn(async move {
+            let (overruns, _) = mpsc::channel(1);
+            // A child that does not read all of its input is no error of ours.
+            let _ = collector.run(&overruns).await;
+        });
     }
 
     fn supervisor(&mut self) -> &mut Supervisor {

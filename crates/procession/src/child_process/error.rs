@@ -147,7 +147,7 @@ pub enum RunError {
     },
     /// How it ended is not known: somebody else in this program took its exit
     /// status, or `SIGCHLD` is ignored.
-    #[error("the exit status of `{command}` was taken by somebody else")]
+    #[error("how `{command}` ended could not be learned")]
     Lost {
         /// The command, as in a shell.
         command: String,

@@ -11,7 +11,7 @@ use super::error::SpawnError;
 use super::pipes::{ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
 use super::prepare::Defaults;
 use super::supervise::{REQUESTS, Terms, supervise};
-use super::{Child, Exit};
+use super::{Child, Exit, Stdio};
 
 /// Events that may wait for a reader; then the child waits.
 const QUEUE: usize = 16;
@@ -31,7 +31,8 @@ pub enum Event {
         /// Its process id.
         pid: u32,
     },
-    /// It was not started: `error`. Nothing follows but [`Event::Close`], as in Node.
+    /// It was not started: `error`. Only the ends of outputs that would have been
+    /// pipes and [`Event::Close`] follow, and never an exit, as in Node.
     Error(SpawnError),
     /// It is being ended because its token was cancelled: `error` with `ABORT_ERR`.
     /// Comes before the exit.
@@ -119,14 +120,20 @@ impl Command {
         let (told, events) = mpsc::channel(QUEUE);
         match Child::spawn(self, Defaults::Pipes) {
             Ok(mut child) => {
-                child.start_feeding();
+                child.start_moving();
                 let (stdin, pid) = (child.stdin.take(), Some(child.id()));
                 tokio::spawn(tell(child, told));
                 Events { events, stdin, pid }
             }
             Err(error) => {
-                // The queue is new: there is room for two.
+                // The queue is new: there is room for all four.
                 let _ = told.try_send(Event::Error(error));
+                if self.tells_output(1) {
+                    let _ = told.try_send(Event::StdoutEnd);
+                }
+                if self.tells_output(2) {
+                    let _ = told.try_send(Event::StderrEnd);
+                }
                 let _ = told.try_send(Event::Close(None));
                 Events {
                     events,
@@ -135,6 +142,13 @@ impl Command {
                 }
             }
         }
+    }
+}
+
+impl Command {
+    /// Whether this output is a pipe that is read here.
+    fn tells_output(&self, index: u32) -> bool {
+        matches!(self.stdio.get(&index), None | Some(Stdio::Pipe))
     }
 }
 

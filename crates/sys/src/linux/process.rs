@@ -37,7 +37,7 @@ enum State {
     Running,
     Ended(Ended),
     /// Somebody else in this program reaped it, or `SIGCHLD` is ignored.
-    Lost(i32),
+    Lost,
 }
 
 impl Process {
@@ -153,13 +153,15 @@ impl Shared {
             *state = match reap(&self.pidfd, libc::WNOHANG) {
                 Ok(None) => State::Running,
                 Ok(Some(ended)) => State::Ended(ended),
-                Err(error) => State::Lost(error.raw_os_error().unwrap_or(libc::ECHILD)),
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => State::Lost,
+                // It is still ours: whoever asks next, the reaper thread last, tries again.
+                Err(error) => return Err(error),
             };
         }
         match *state {
             State::Running => Ok(None),
             State::Ended(ended) => Ok(Some(ended)),
-            State::Lost(errno) => Err(io::Error::from_raw_os_error(errno)),
+            State::Lost => Err(io::Error::from_raw_os_error(libc::ECHILD)),
         }
     }
 }
@@ -188,10 +190,15 @@ impl Drop for Shared {
     }
 }
 
-/// Waits for a child that never became a program.
+/// Waits for a child that never became a program: it has called `_exit`.
 pub(super) fn discard(pidfd: &OwnedFd) {
-    // It has called `_exit`; the only error is that somebody else reaped it.
-    drop(reap(pidfd, 0));
+    let lost = |error: &io::Error| error.raw_os_error() == Some(libc::ECHILD);
+    for _ in 0..100 {
+        match reap(pidfd, 0) {
+            Err(error) if !lost(&error) => {}
+            _ => return,
+        }
+    }
 }
 
 /// `waitid` with resource usage, which rustix has no name for.

@@ -155,7 +155,11 @@ fn end(children: &OwnedFd, watched: &mut HashMap<u64, Arc<Shared>>, key: u64) {
 
 /// Reaps the child if it has ended, and what a contained tree has left behind.
 fn gone(child: &Arc<Shared>) -> bool {
-    let ended = !matches!(child.try_wait(), Ok(None));
+    let ended = match child.try_wait() {
+        Ok(ended) => ended.is_some(),
+        // Taken by somebody else is gone; anything else is tried again.
+        Err(error) => error.raw_os_error() == Some(libc::ECHILD),
+    };
     if ended && let Some(tree) = child.tree() {
         tree.end_in_background();
     }
