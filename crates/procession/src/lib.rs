@@ -5,6 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod child_process;
+pub mod node;
 pub mod platform;
 
 pub use child_process::{Child, Command, Exit, Outcome, RunError, Signal, SpawnError, Stdio};
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

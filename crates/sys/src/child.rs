@@ -111,10 +111,34 @@ fn place_descriptors(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
             *source = check(Step::Descriptors, lifted)?;
         }
     }
-    raw::mark_close_on_exec(raw.max_fd);
+    raw::mark_close_on_exec();
     for (source, index) in &raw.fds {
         // SAFETY: plain numbers in a descriptor table that is the child's own.
         check(Step::Descriptors, unsafe { libc::dup2(*source, *index) })?;
+    }
+    place_null(&raw.plan.null_fds)
+}
+
+/// Opens `/dev/null` for those that want it.
+fn place_null(indices: &[c_int]) -> Result<(), Failure> {
+    if indices.is_empty() {
+        return Ok(());
+    }
+    let flags = libc::O_RDWR | libc::O_CLOEXEC;
+    // SAFETY: a static terminated string.
+    let null = check(Step::Descriptors, unsafe {
+        libc::open(c"/dev/null".as_ptr(), flags)
+    })?;
+    for index in indices {
+        let placed = if *index == null {
+            // It has the number already, if ours was closed; only the mark has to go.
+            // SAFETY: a descriptor that was just opened.
+            unsafe { libc::fcntl(null, libc::F_SETFD, 0) }
+        } else {
+            // SAFETY: plain numbers in a descriptor table that is the child's own.
+            unsafe { libc::dup2(null, *index) }
+        };
+        check(Step::Descriptors, placed)?;
     }
     Ok(())
 }
@@ -176,8 +200,17 @@ pub(crate) fn leave() -> ! {
 }
 
 /// Marks every descriptor from 3 on, one by one: where `close_range` is missing.
-pub(crate) fn mark_each(max_fd: c_int) {
-    for fd in 3..max_fd {
+pub(crate) fn mark_each() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: a local struct that outlives the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    // A limit without end is no table without end; nobody has more than this.
+    let end = limit.rlim_cur.clamp(256, 1 << 20);
+    let end = c_int::try_from(end).unwrap_or(c_int::MAX);
+    for fd in 3..end {
         // SAFETY: a closed number is answered with EBADF.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }

@@ -28,6 +28,15 @@ pub fn duplex_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     os::duplex_pair()
 }
 
+/// Ends our side of a socket: the other side reads to its end, and can still write.
+///
+/// # Errors
+///
+/// `ENOTCONN`, `ENOTSOCK`.
+pub fn end_input(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
+}
+
 /// Opens `/dev/null` for reading and writing.
 ///
 /// # Errors

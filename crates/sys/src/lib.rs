@@ -30,8 +30,8 @@ mod os;
 mod os;
 
 pub use io::{
-    PollFd, dev_null, duplex_pair, duplicate, grow_pipe, pipe_pair, poll, read, read_to_vec,
-    set_nonblocking, write,
+    PollFd, dev_null, duplex_pair, duplicate, end_input, grow_pipe, pipe_pair, poll, read,
+    read_to_vec, set_nonblocking, write,
 };
 pub use os::{Process, Tree, fork_and_exec, oom_kills, platform};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};

@@ -1,8 +1,11 @@
 //! Everything about a start that is known before the process exists.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+
+use crate::inherited;
 
 /// A process to be: strings with their terminators, descriptors open, ids numeric.
 ///
@@ -14,12 +17,22 @@ pub struct SpawnPlan<'a> {
     pub programs: Vec<CString>,
     /// `argv`, with `argv[0]`.
     pub args: Vec<CString>,
-    /// The whole environment, `NAME=value`.
+    /// Whether the child begins with our environment.
+    ///
+    /// It is not copied: the entries of `environ` are handed to `execve` as they
+    /// are, as C programs and `std` do. (Who changes the environment by the
+    /// unsafe `std::env::set_var` has promised that nobody reads it meanwhile.)
+    pub inherit_env: bool,
+    /// Names that the child does not inherit.
+    pub env_without: Vec<Cow<'a, CStr>>,
+    /// Further variables, `NAME=value`.
     pub env: Vec<CString>,
     /// The working directory.
     pub cwd: Option<CString>,
     /// The child's descriptors; every other one is closed by the `execve`.
     pub fds: Vec<FdAssignment<'a>>,
+    /// Descriptors that are `/dev/null`: opened by the child, at its expense.
+    pub null_fds: Vec<i32>,
     /// User, group and supplementary groups.
     pub credentials: Credentials,
     /// Session and process group.
@@ -113,17 +126,20 @@ pub(crate) struct RawPlan<'a> {
     pub(crate) subreaper: bool,
     /// Our own process id, to see whether we died before the child asked to be told.
     pub(crate) parent: i32,
-    /// Descriptors to visit one by one where `close_range` is missing.
-    pub(crate) max_fd: i32,
 }
 
 impl<'a> RawPlan<'a> {
-    pub(crate) fn new(plan: &'a SpawnPlan<'a>, max_fd: i32) -> Self {
-        let highest = plan.fds.iter().map(|fd| fd.index).max().unwrap_or(2).max(2);
+    pub(crate) fn new(plan: &'a SpawnPlan<'a>) -> Self {
+        let indices = plan.fds.iter().map(|fd| fd.index);
+        let highest = indices
+            .chain(plan.null_fds.iter().copied())
+            .max()
+            .unwrap_or(2)
+            .max(2);
         Self {
             plan,
             argv: pointers(&plan.args),
-            envp: pointers(&plan.env),
+            envp: environment(plan),
             fds: plan
                 .fds
                 .iter()
@@ -133,9 +149,19 @@ impl<'a> RawPlan<'a> {
             cgroup: None,
             subreaper: false,
             parent: std::process::id().cast_signed(),
-            max_fd,
         }
     }
+}
+
+/// Our variables without the unwanted ones, then the plan's.
+fn environment(plan: &SpawnPlan<'_>) -> Vec<*const c_char> {
+    let mut variables = Vec::with_capacity(64);
+    if plan.inherit_env {
+        inherited::environment(&plan.env_without, &mut variables);
+    }
+    variables.extend(plan.env.iter().map(|entry| entry.as_ptr()));
+    variables.push(ptr::null());
+    variables
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {

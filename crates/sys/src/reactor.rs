@@ -49,7 +49,13 @@ impl ExitWatch {
         })
     }
 
-    /// Waits until the process has ended.
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.registered.get_ref().0
+    }
+
+    /// Waits until the process has ended. Several may wait at once.
     ///
     /// # Errors
     ///
@@ -59,10 +65,8 @@ impl ExitWatch {
     ///
     /// Cancel safe: the end is kept by the process.
     pub async fn ended(&self) -> io::Result<Ended> {
+        // The descriptor stays readable after the end, so nothing is missed by not asking first.
         loop {
-            if let Some(ended) = self.registered.get_ref().0.try_wait()? {
-                return Ok(ended);
-            }
             let mut guard = self.registered.readable().await?;
             if let Some(ended) = guard.get_inner().0.try_wait()? {
                 return Ok(ended);

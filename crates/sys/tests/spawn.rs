@@ -269,3 +269,18 @@ fn a_dropped_process_leaves_no_zombie() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn the_environment_is_passed_without_what_is_unwanted() {
+    // PATH is there wherever tests run; the plan replaces it and adds one.
+    let (text, _) = shell(
+        "echo $PATH; echo $ADDED; env | grep -c ^CARGO_MANIFEST_DIR=",
+        |plan| {
+            plan.inherit_env = true;
+            plan.env_without = vec![c"PATH".into(), c"CARGO_MANIFEST".into()];
+            plan.env = vec![c("PATH=/usr/bin:/bin"), c("ADDED=x")];
+        },
+    );
+    // A name is unwanted whole, not by its beginning.
+    assert_eq!(text, "/usr/bin:/bin\nx\n1\n");
+}

@@ -13,10 +13,11 @@ use super::child::{End, assemble};
 use super::collect::Overrun;
 use super::command::{Command, Drain};
 use super::error::{RunError, SpawnError};
+use super::pipes::FLOOD_PIPE_SIZE;
 use super::prepare::{Defaults, OurEnd, Started, start};
 use super::sink::{All, Interleaved, Sink, Taken, taken, write_to_all};
 use super::supervise::{KILL_LIMIT, Supervised, Terms};
-use super::{Exit, Outcome, Signal, oom};
+use super::{Exit, Outcome, Signal, oom, trace};
 
 /// How often a cancellation token is looked at: it cannot wake a `poll`.
 const CANCEL_LOOK: Duration = Duration::from_millis(10);
@@ -85,6 +86,7 @@ fn run(command: &Command, defaults: Defaults) -> Result<Outcome, RunError> {
         .collect();
     let lost = || io::Error::other("gone without an end");
     let (ended, at) = run.ended.ok_or_else(|| run.output_error(lost()))?;
+    trace::end(run.process.id(), &ended);
     let supervised = Supervised {
         ended,
         at,
@@ -121,7 +123,7 @@ struct Run<'c> {
     terms: Terms,
     tree: Option<Arc<Tree>>,
     streams: Vec<Stream>,
-    input: Option<(OwnedFd, Bytes)>,
+    inputs: Vec<(OwnedFd, Bytes)>,
     all: Option<Interleaved>,
     ended: Option<(Ended, Instant)>,
     overrun: Option<Overrun>,
@@ -141,7 +143,7 @@ impl<'c> Run<'c> {
             terms,
             process,
             streams: Vec::new(),
-            input: None,
+            inputs: Vec::new(),
             all,
             ended: None,
             overrun: None,
@@ -152,10 +154,15 @@ impl<'c> Run<'c> {
                 // A pipe that nobody will write to is the end of input at once.
                 OurEnd::Writer(_, None) => continue,
                 OurEnd::Writer(fd, Some(bytes)) => {
-                    run.input = Some((fd, bytes));
+                    run.inputs.push((fd, bytes));
                     continue;
                 }
-                OurEnd::Reader(fd) | OurEnd::Duplex(fd) => (fd, None),
+                OurEnd::Reader(fd) => (fd, None),
+                OurEnd::Duplex(fd) => {
+                    // Refused only when the child has closed its side.
+                    let _ = procession_sys::end_input(&fd);
+                    (fd, None)
+                }
                 OurEnd::Tee(fd, destinations) => (fd, Some(destinations)),
             };
             let sink = Sink::new(command, index, destinations, run.all.as_ref());
@@ -227,6 +234,11 @@ impl<'c> Run<'c> {
         if self.tree.is_none() && self.life.scope() != Scope::Process {
             self.tree = Some(self.process.tree());
         }
+        match action {
+            Action::None => {}
+            Action::Terminate(signal) => trace::signal(self.process.id(), signal),
+            Action::Kill => trace::signal(self.process.id(), Signal::KILL),
+        }
         match (action, &self.tree) {
             (Action::None, _) => {}
             (Action::Terminate(signal), Some(tree)) => drop(tree.signal(signal.as_raw())),
@@ -253,9 +265,8 @@ impl<'c> Run<'c> {
             .iter()
             .map(|n| PollFd::readable(self.streams[*n].fd.as_fd()))
             .collect();
-        if let Some((fd, _)) = &self.input {
-            fds.push(PollFd::writable(fd.as_fd()));
-        }
+        let inputs = self.inputs.iter();
+        fds.extend(inputs.map(|(fd, _)| PollFd::writable(fd.as_fd())));
         if with_process && self.ended.is_none() {
             fds.push(PollFd::readable(self.process.exit_fd()));
         }
@@ -266,9 +277,12 @@ impl<'c> Run<'c> {
                 self.read(*stream)?;
             }
         }
-        if self.input.is_some() && ready[open.len()] {
-            self.feed()?;
+        for (input, ready) in self.inputs.iter_mut().zip(&ready[open.len()..]) {
+            if *ready {
+                feed(input)?;
+            }
         }
+        self.inputs.retain(|(_, bytes)| !bytes.is_empty());
         Ok(())
     }
 
@@ -300,26 +314,9 @@ impl<'c> Run<'c> {
         Ok(())
     }
 
-    fn feed(&mut self) -> io::Result<()> {
-        let Some((fd, bytes)) = &mut self.input else {
-            return Ok(());
-        };
-        match procession_sys::write(&*fd, bytes) {
-            Ok(count) => bytes.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // A child need not read all of its input.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => bytes.clear(),
-            Err(error) => return Err(error),
-        }
-        if bytes.is_empty() {
-            self.input = None;
-        }
-        Ok(())
-    }
-
     /// Reads on after the end until all is closed or the time is over.
     fn drain(&mut self) -> Result<(), RunError> {
-        self.input = None;
+        self.inputs.clear();
         let from = self.ended.map_or(self.started, |(_, at)| at);
         let until = match self.command.drain {
             Drain::For(limit) => from.checked_add(limit),
@@ -330,7 +327,26 @@ impl<'c> Run<'c> {
             self.turn(left, false)
                 .map_err(|source| self.output_error(source))?;
             if left == Some(Duration::ZERO) {
-                break;
+                return self.last_look().map_err(|e| self.output_error(e));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is there now; what a child wrote before its end is never lost.
+    fn last_look(&mut self) -> io::Result<()> {
+        let open = (0..self.streams.len()).filter(|n| !self.streams[*n].ended);
+        for number in open.collect::<Vec<_>>() {
+            let received = |run: &Self| run.streams[number].sink.received();
+            let first = received(self);
+            loop {
+                let before = received(self);
+                self.read(number)?;
+                let now = received(self);
+                // A descendant may fill it as fast as we read: one pipe's worth is the child's.
+                if now == before || now - first >= FLOOD_PIPE_SIZE as u64 {
+                    break;
+                }
             }
         }
         Ok(())
@@ -342,6 +358,18 @@ impl<'c> Run<'c> {
             source,
         }
     }
+}
+
+/// Writes once; what is left is empty when there is nothing more to do.
+fn feed((fd, bytes): &mut (OwnedFd, Bytes)) -> io::Result<()> {
+    match procession_sys::write(&*fd, bytes) {
+        Ok(count) => bytes.advance(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        // A child need not read all of its input.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => bytes.clear(),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 impl Drop for Run<'_> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use procession_core::errno;
@@ -19,7 +21,7 @@ use super::pipes::{ChildDuplex, ChildOutput, ChildStdin};
 use super::prepare::{self, Defaults, OurEnd, Started};
 use super::sink::{All, Interleaved, Sink};
 use super::supervise::{REQUESTS, Request, Supervised, Terms, supervise};
-use super::{Exit, Signal, Tree, oom, sink};
+use super::{Exit, Signal, Stdio, Tree, oom, sink};
 
 /// A running child and our ends of its descriptors.
 ///
@@ -46,7 +48,7 @@ pub struct Child {
     command: Command,
     process: Process,
     started: Instant,
-    watch: Option<ExitWatch>,
+    watch: Arc<ExitWatch>,
     supervisor: Option<Supervisor>,
 }
 
@@ -58,12 +60,12 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(process: &Process, terms: Terms) -> Self {
+    fn start(watch: &Arc<ExitWatch>, terms: Terms) -> Self {
         let (requests, arriving) = mpsc::channel(REQUESTS);
         let (finished, done) = watch::channel(None);
-        let process = process.clone();
+        let watch = Arc::clone(watch);
         tokio::spawn(async move {
-            let result = supervise(process, terms, arriving).await;
+            let result = supervise(watch, terms, arriving).await;
             let result = result.map_err(|error| error.raw_os_error().unwrap_or(0));
             // The last handle may be gone; the child has ended all the same.
             let _ = finished.send(Some(result));
@@ -124,6 +126,7 @@ impl Child {
         }
         oom::begin();
         let Started { process, ends, at } = prepare::start(command, defaults)?;
+        let watch = watch(command, &process).inspect_err(|_| kill(&process, command.tree))?;
         let mut child = Self {
             stdin: None,
             stdout: None,
@@ -134,9 +137,10 @@ impl Child {
             command: command.clone(),
             process,
             started: at,
-            watch: None,
+            watch,
             supervisor: None,
         };
+        child.forget_descriptors();
         for (index, end) in ends {
             if let Err(source) = child.attach(index, end) {
                 child.kill_now();
@@ -155,7 +159,7 @@ impl Child {
         match end {
             OurEnd::Writer(fd, None) => self.stdin = Some(ChildStdin::new(fd)?),
             OurEnd::Writer(fd, Some(bytes)) => {
-                self.collector.input = Some((ChildStdin::new(fd)?, bytes));
+                self.collector.inputs.push((ChildStdin::new(fd)?, bytes));
             }
             OurEnd::Reader(fd) if index == 1 => self.stdout = Some(ChildOutput::new(fd)?),
             OurEnd::Reader(fd) => self.stderr = Some(ChildOutput::new(fd)?),
@@ -182,7 +186,7 @@ impl Child {
 
     /// Feeds an input from memory as a task, unless `outcome` will do it.
     fn start_feeding(&mut self) {
-        if self.collector.input.is_some() && self.collector.streams.is_empty() {
+        if !self.collector.inputs.is_empty() && self.collector.streams.is_empty() {
             self.start_moving();
         }
     }
@@ -199,9 +203,9 @@ impl Child {
 
     fn supervisor(&mut self) -> &mut Supervisor {
         let terms = Terms::new(&self.command, self.started);
-        let process = &self.process;
+        let watch = &self.watch;
         self.supervisor
-            .get_or_insert_with(|| Supervisor::start(process, terms))
+            .get_or_insert_with(|| Supervisor::start(watch, terms))
     }
 
     /// The process id. For display: signals go by a handle that cannot meet a reused number.
@@ -269,11 +273,7 @@ impl Child {
         if let Some(exit) = self.try_wait()? {
             return Ok(exit);
         }
-        let watch = match &mut self.watch {
-            Some(watch) => watch,
-            empty => empty.insert(ExitWatch::new(self.process.clone())?),
-        };
-        Ok(Exit::from_how(watch.ended().await?.how))
+        Ok(Exit::from_how(self.watch.ended().await?.how))
     }
 
     /// Says how the process ended, if it has.
@@ -361,7 +361,8 @@ impl Child {
     /// Reads all outputs that are still here to their ends, waits for the child
     /// and says all that is known about it.
     ///
-    /// Closes the child's stdin first, unless it is fed from memory.
+    /// Closes the child's stdin first, unless it is fed from memory, and ends
+    /// our side of its further descriptors: nobody could write to them any more.
     ///
     /// # Errors
     ///
@@ -394,9 +395,10 @@ impl Child {
             .into_iter()
             .filter_map(|(i, o)| Some((i, Source::Output(o?))));
         let extra = std::mem::take(&mut self.extra);
-        let extra = extra
-            .into_iter()
-            .map(|(i, duplex)| (i, Source::Duplex(duplex)));
+        let extra = extra.into_iter().map(|(i, duplex)| {
+            duplex.end_input();
+            (i, Source::Duplex(duplex))
+        });
         for (index, source) in outputs.chain(extra) {
             let sink = Sink::new(&self.command, index, None, self.all.as_ref());
             collector.streams.push(Stream::new(source, sink));
@@ -420,7 +422,7 @@ impl Child {
                 let terms = Terms::new(command, self.started);
                 (
                     requests,
-                    Some(supervise(self.process.clone(), terms, arriving)),
+                    Some(supervise(Arc::clone(&self.watch), terms, arriving)),
                 )
             }
         };
@@ -481,6 +483,9 @@ impl Child {
         leaked: Vec<u32>,
         overrun: Option<Overrun>,
     ) -> Outcome {
+        // Seen while it ran, or only in what it had left in its pipe.
+        let late = collector.streams.iter().find_map(|s| s.sink.overrun());
+        let overrun = overrun.or(late);
         let sinks = collector.streams.into_iter().map(|stream| stream.sink);
         let end = End {
             supervised,
@@ -492,27 +497,52 @@ impl Child {
         outcome
     }
 
-    pub(super) fn process(&self) -> Process {
-        self.process.clone()
+    pub(super) fn watch(&self) -> Arc<ExitWatch> {
+        Arc::clone(&self.watch)
     }
 
     pub(super) fn started_at(&self) -> Instant {
         self.started
     }
 
-    /// Lets go of descriptors that the command brought along for the start.
-    pub(super) fn forget_stdio(&mut self) {
-        self.command.stdio.clear();
+    /// Lets go of the descriptors that the command brought along: whoever reads
+    /// the other end of one waits for the child's end, not for this handle's.
+    fn forget_descriptors(&mut self) {
+        let keep = |stdio: &Stdio| !matches!(stdio, Stdio::Fd(_) | Stdio::Tee(_));
+        self.command.stdio.retain(|_, stdio| keep(stdio));
     }
 
     fn kill_now(&self) {
-        if matches!(self.process.try_wait(), Ok(Some(_)) | Err(_)) {
-            return;
+        if matches!(self.process.try_wait(), Ok(None)) {
+            kill(&self.process, self.command.tree);
         }
-        match self.command.tree {
-            Tree::Process => drop(self.process.signal(Signal::KILL.as_raw())),
-            Tree::Walk | Tree::Contain => self.process.tree().end_in_background(),
+    }
+}
+
+/// Registers the child with the runtime, if that has an I/O driver.
+fn watch(command: &Command, process: &Process) -> Result<Arc<ExitWatch>, SpawnError> {
+    // tokio has no question for it, only a panic; better here than with the child left behind.
+    let watch = catch_unwind(AssertUnwindSafe(|| ExitWatch::new(process.clone())));
+    let command = || command.to_string();
+    match watch {
+        Ok(Ok(watch)) => Ok(Arc::new(watch)),
+        Ok(Err(source)) => {
+            let what = "a watch for its end".into();
+            Err(SpawnError::Open {
+                command: command(),
+                what,
+                source,
+            })
         }
+        Err(_) => Err(SpawnError::NoRuntime { command: command() }),
+    }
+}
+
+fn kill(process: &Process, tree: Tree) {
+    match tree {
+        // Gone is what we want.
+        Tree::Process => drop(process.signal(Signal::KILL.as_raw())),
+        Tree::Walk | Tree::Contain => process.tree().end_in_background(),
     }
 }
 

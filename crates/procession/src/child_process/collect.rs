@@ -66,17 +66,25 @@ impl Stream {
 
     /// Reads to the end.
     ///
-    /// Cancel safe: what was read is in the sink.
+    /// Cancel safe: what was read is in the sink, and in the tee or on its way there.
     async fn pump(&mut self, overruns: &mpsc::Sender<Overrun>) -> io::Result<()> {
+        if let Some(tee) = &mut self.tee {
+            tee.flush().await;
+        }
         while !self.ended {
             let count = self.source.read_some(self.sink.buffer()).await?;
             let taken = self.took(count)?;
             self.pass_on(taken, overruns).await?;
         }
-        if let Some(tee) = &mut self.tee {
-            tee.finish().await?;
+        match &mut self.tee {
+            Some(tee) => tee.finish().await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether all was read and passed on.
+    fn is_done(&self) -> bool {
+        self.ended && self.tee.as_ref().is_none_or(Tee::is_finished)
     }
 
     fn took(&mut self, count: usize) -> io::Result<Taken> {
@@ -101,6 +109,9 @@ impl Stream {
 
     /// Takes what is in the pipe now; what a child wrote before its end is never lost.
     async fn last_look(&mut self, overruns: &mpsc::Sender<Overrun>) -> io::Result<()> {
+        if let Some(tee) = &mut self.tee {
+            tee.flush().await;
+        }
         let mut seen = 0;
         // A descendant may fill it as fast as we read: one pipe's worth is the child's.
         while !self.ended && seen < FLOOD_PIPE_SIZE {
@@ -122,19 +133,20 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     pub(super) streams: Vec<Stream>,
-    pub(super) input: Option<(ChildStdin, Bytes)>,
+    pub(super) inputs: Vec<(ChildStdin, Bytes)>,
 }
 
 type Pump<'s> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 's>>;
 
 impl Collector {
-    /// Runs until every stream has ended and the input is fed, or the child has closed it.
+    /// Runs until every stream has ended and the inputs are fed, or the child has closed them.
     ///
-    /// Cancel safe: what was read is in the sinks. The input is not taken up
+    /// Cancel safe: what was read is in the sinks. The inputs are not taken up
     /// again: a second call, after the child's end, only reads.
     pub(super) async fn run(&mut self, overruns: &mpsc::Sender<Overrun>) -> io::Result<()> {
-        let feeding: Option<Pump<'_>> = self.input.take().map(|input| Box::pin(feed(input)) as _);
-        let reading = self.streams.iter_mut().filter(|stream| !stream.ended);
+        let inputs = std::mem::take(&mut self.inputs).into_iter();
+        let feeding = inputs.map(|input| Box::pin(feed(input)) as _);
+        let reading = self.streams.iter_mut().filter(|stream| !stream.is_done());
         let mut pumps: Vec<Pump<'_>> = reading
             .map(|stream| Box::pin(stream.pump(overruns)) as _)
             .chain(feeding)
@@ -163,7 +175,7 @@ impl Collector {
         &mut self,
         overruns: &mpsc::Sender<Overrun>,
     ) -> io::Result<Vec<u32>> {
-        for stream in self.streams.iter_mut().filter(|stream| !stream.ended) {
+        for stream in self.streams.iter_mut().filter(|stream| !stream.is_done()) {
             stream.last_look(overruns).await?;
         }
         Ok(self
@@ -187,6 +199,8 @@ async fn feed((mut stdin, bytes): (ChildStdin, Bytes)) -> io::Result<()> {
 #[derive(Debug)]
 struct Tee {
     chunks: Option<mpsc::Sender<Bytes>>,
+    /// A chunk that waits for room in the queue.
+    unsent: Option<Bytes>,
     done: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
@@ -216,22 +230,44 @@ impl Tee {
         }
         Some(Self {
             chunks: Some(chunks),
+            unsent: None,
             done: Some(done),
         })
     }
 
+    /// Sends a chunk; nothing may be waiting.
+    ///
+    /// Cancel safe: the chunk goes on waiting for room.
     async fn send(&mut self, chunk: Bytes) -> io::Result<()> {
-        let Some(chunks) = &self.chunks else {
-            return Ok(());
-        };
-        if chunks.send(chunk).await.is_err() {
-            return self.finish().await;
+        self.unsent = Some(chunk);
+        self.flush().await;
+        match &self.chunks {
+            Some(_) => Ok(()),
+            None => self.finish().await,
         }
-        Ok(())
+    }
+
+    /// Sends what waits; a thread that is gone has left its reason for [`Tee::finish`].
+    async fn flush(&mut self) {
+        let (Some(chunks), Some(_)) = (&self.chunks, &self.unsent) else {
+            return;
+        };
+        let sent = match chunks.reserve().await {
+            Ok(room) => self.unsent.take().map(|chunk| room.send(chunk)),
+            Err(_) => None,
+        };
+        if sent.is_none() {
+            self.chunks = None;
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.done.is_none()
     }
 
     /// Waits until everything is written; gives the first error, once.
     async fn finish(&mut self) -> io::Result<()> {
+        self.flush().await;
         self.chunks = None;
         match &mut self.done {
             Some(done) => {

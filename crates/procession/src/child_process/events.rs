@@ -207,7 +207,7 @@ async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
     let terms = Terms::new(child.command(), child.started_at());
     let cancel = terms.cancel.clone();
     let (_requests, arriving) = mpsc::channel(REQUESTS);
-    let mut supervising = std::pin::pin!(supervise(child.process(), terms, arriving));
+    let mut supervising = std::pin::pin!(supervise(child.watch(), terms, arriving));
     let mut stdout = Output {
         index: 1,
         pipe: child.stdout.take(),

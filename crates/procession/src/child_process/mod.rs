@@ -72,6 +72,7 @@ mod run;
 mod sink;
 mod stdio;
 mod supervise;
+mod trace;
 mod transform;
 
 pub use argument::{Argument, Arguments};

@@ -164,9 +164,7 @@ impl Pipeline {
         for mut command in commands {
             command.kill_on_drop();
             // The command holds the ends of its pipes; they close with it, right here.
-            let mut child = Child::spawn(&command, Defaults::Collect)?;
-            child.forget_stdio();
-            children.push(child);
+            children.push(Child::spawn(&command, Defaults::Collect)?);
         }
         Ok(children)
     }

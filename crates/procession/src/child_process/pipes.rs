@@ -216,6 +216,12 @@ impl ChildDuplex {
         read_now(&self.socket, buffer)
     }
 
+    /// Ends what the child can read here; what it writes still arrives.
+    pub(super) fn end_input(&self) {
+        // Refused only when the child has closed its side.
+        let _ = procession_sys::end_input(&self.socket);
+    }
+
     /// The socket itself.
     #[must_use]
     pub fn into_socket(self) -> UnixStream {

@@ -1,8 +1,9 @@
 //! From a command to a plan: everything is checked, looked up and opened here,
 //! before anything is started.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,16 +18,17 @@ use procession_sys::{FdAssignment, Process, SpawnPlan, Step};
 use super::command::{Command, Program};
 use super::error::{SpawnError, name_of};
 use super::stdio::{FileMode, Stdio, Target};
+use super::trace;
 
 /// Where programs are looked for without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// The highest descriptor that a child may declare.
 const HIGHEST_FD: u32 = 65_535;
 /// What a channel of ours must not leak to a child that has none of its own.
-const CHANNEL_VARIABLES: [&str; 3] = [
-    "NODE_CHANNEL_FD",
-    "NODE_CHANNEL_SERIALIZATION_MODE",
-    "NODE_UNIQUE_ID",
+const CHANNEL_VARIABLES: [&CStr; 3] = [
+    c"NODE_CHANNEL_FD",
+    c"NODE_CHANNEL_SERIALIZATION_MODE",
+    c"NODE_UNIQUE_ID",
 ];
 
 /// What the descriptors are connected to where the command does not say.
@@ -88,7 +90,19 @@ pub(super) struct Started {
 
 /// Starts the command.
 pub(super) fn start(command: &Command, defaults: Defaults) -> Result<Started, SpawnError> {
+    let result = open_and_start(command, defaults);
+    trace::start(
+        command,
+        &result.as_ref().map(|started| started.process.id()),
+    );
+    result
+}
+
+fn open_and_start(command: &Command, defaults: Defaults) -> Result<Started, SpawnError> {
+    // All of it before the first file is opened: a mistake empties none.
     check_times(command)?;
+    check_indexes(command)?;
+    let checked = plan(command)?;
     let mut opening = Opening {
         command,
         ours: BTreeMap::new(),
@@ -102,22 +116,22 @@ pub(super) fn start(command: &Command, defaults: Defaults) -> Result<Started, Sp
     for (index, stdio) in &command.stdio {
         opening.connect(*index, stdio)?;
     }
-    let null = procession_sys::dev_null().map_err(|e| opening.failed("/dev/null".into(), e))?;
     let Opening { ours, theirs, .. } = opening;
     let streams = Streams::default();
-    let fds = theirs
-        .iter()
-        .map(|(index, end)| FdAssignment {
-            index: index.cast_signed(),
-            source: match end {
-                TheirEnd::Owned(fd) => fd.as_fd(),
-                TheirEnd::Shared(fd) => fd.as_fd(),
-                TheirEnd::Null => null.as_fd(),
-                TheirEnd::Standard(number) => streams.get(*number),
-            },
-        })
-        .collect();
-    let plan = plan(command, fds)?;
+    let mut plan = checked;
+    for (index, end) in &theirs {
+        let index = index.cast_signed();
+        let source = match end {
+            TheirEnd::Owned(fd) => fd.as_fd(),
+            TheirEnd::Shared(fd) => fd.as_fd(),
+            TheirEnd::Standard(number) => streams.get(*number),
+            TheirEnd::Null => {
+                plan.null_fds.push(index);
+                continue;
+            }
+        };
+        plan.fds.push(FdAssignment { index, source });
+    }
     let at = Instant::now();
     let process = start_plan(&plan).map_err(|error| blame(command, error))?;
     Ok(Started {
@@ -145,7 +159,8 @@ fn start_plan(plan: &SpawnPlan<'_>) -> Result<Process, procession_sys::StartErro
     }
 }
 
-fn plan<'a>(command: &Command, fds: Vec<FdAssignment<'a>>) -> Result<SpawnPlan<'a>, SpawnError> {
+/// The plan without its descriptors.
+fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
     let program = command.get_program();
     if program.is_empty() {
         return Err(invalid(command, "program", "it is empty"));
@@ -157,27 +172,19 @@ fn plan<'a>(command: &Command, fds: Vec<FdAssignment<'a>>) -> Result<SpawnPlan<'
             format!("argument {}", number + 1)
         })?);
     }
-    let mut path = None;
-    let mut env = Vec::new();
-    for (name, value) in environment(command)? {
-        if name == "PATH" {
-            path = Some(value.clone());
-        }
-        let mut entry = name;
-        entry.push("=");
-        entry.push(value);
-        env.push(c_string(command, entry, || "environment".into())?);
-    }
-    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
+    let variables = environment(command)?;
     let cwd = command.current_dir.clone().map(PathBuf::into_os_string);
     Ok(SpawnPlan {
-        programs: candidates(command, program, &path)?,
+        programs: candidates(command, program)?,
         args,
-        env,
+        inherit_env: !command.clear_env,
+        env_without: variables.without,
+        env: variables.with,
         cwd: cwd
             .map(|dir| c_string(command, dir, || "current_dir".into()))
             .transpose()?,
-        fds,
+        fds: Vec::new(),
+        null_fds: Vec::new(),
         credentials: command.credentials.clone(),
         session: command.session,
         limits: command.limits.clone(),
@@ -188,16 +195,13 @@ fn plan<'a>(command: &Command, fds: Vec<FdAssignment<'a>>) -> Result<SpawnPlan<'
 }
 
 /// The paths at which the program may be, in the order of `PATH`.
-fn candidates(
-    command: &Command,
-    program: &OsStr,
-    path: &OsStr,
-) -> Result<Vec<CString>, SpawnError> {
+fn candidates(command: &Command, program: &OsStr) -> Result<Vec<CString>, SpawnError> {
     let what = || "program".into();
     if program.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(command, program.to_owned(), what)?]);
     }
-    path.as_bytes()
+    search_path(command)
+        .as_bytes()
         .split(|byte| *byte == b':')
         .map(|dir| {
             // An empty entry is the current directory.
@@ -211,15 +215,18 @@ fn candidates(
         .collect()
 }
 
-/// Ours with the command's changes, without what belongs to a channel of ours.
-fn environment(command: &Command) -> Result<Vec<(OsString, OsString)>, SpawnError> {
-    let changed = |name: &OsStr| {
-        command.env.contains_key(name) || CHANNEL_VARIABLES.iter().any(|variable| name == *variable)
+/// The command's changes to our environment.
+struct Variables {
+    without: Vec<Cow<'static, CStr>>,
+    with: Vec<CString>,
+}
+
+/// What is changed is not inherited, nor is what belongs to a channel of ours.
+fn environment(command: &Command) -> Result<Variables, SpawnError> {
+    let mut variables = Variables {
+        without: CHANNEL_VARIABLES.map(Cow::from).to_vec(),
+        with: Vec::new(),
     };
-    let mut variables = Vec::new();
-    if !command.clear_env {
-        variables.extend(std::env::vars_os().filter(|(name, _)| !changed(name)));
-    }
     for (name, value) in &command.env {
         if name.is_empty() || name.as_bytes().contains(&b'=') {
             return Err(invalid(
@@ -228,11 +235,30 @@ fn environment(command: &Command) -> Result<Vec<(OsString, OsString)>, SpawnErro
                 "a name is empty or holds `=`",
             ));
         }
+        variables
+            .without
+            .push(c_string(command, name.clone(), || "environment".into())?.into());
         if let Some(value) = value {
-            variables.push((name.clone(), value.clone()));
+            let mut entry = OsString::with_capacity(name.len() + value.len() + 2);
+            entry.push(name);
+            entry.push("=");
+            entry.push(value);
+            variables
+                .with
+                .push(c_string(command, entry, || "environment".into())?);
         }
     }
     Ok(variables)
+}
+
+/// The `PATH` that the child will have: programs are looked for there, as Node does.
+fn search_path(command: &Command) -> OsString {
+    let given = match command.env.get(OsStr::new("PATH")) {
+        Some(changed) => changed.clone(),
+        None if command.clear_env => None,
+        None => std::env::var_os("PATH"),
+    };
+    given.unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
 fn check_times(command: &Command) -> Result<(), SpawnError> {
@@ -256,6 +282,19 @@ fn check_times(command: &Command) -> Result<(), SpawnError> {
             "kill_signal",
             "0 only probes; it ends nobody",
         ));
+    }
+    Ok(())
+}
+
+fn check_indexes(command: &Command) -> Result<(), SpawnError> {
+    for (index, stdio) in &command.stdio {
+        if *index > HIGHEST_FD {
+            let option = format!("stdio {index}");
+            return Err(invalid(command, option, "it is out of range"));
+        }
+        if *index == 0 && matches!(stdio, Stdio::Tee(_)) {
+            return Err(invalid(command, "stdin", "a tee is for output"));
+        }
     }
     Ok(())
 }
@@ -313,13 +352,6 @@ struct Opening<'c> {
 
 impl Opening<'_> {
     fn connect(&mut self, index: u32, stdio: &Stdio) -> Result<(), SpawnError> {
-        if index > HIGHEST_FD {
-            return Err(invalid(
-                self.command,
-                format!("stdio {index}"),
-                "it is out of range",
-            ));
-        }
         let theirs = match stdio {
             Stdio::Ignore => TheirEnd::Null,
             Stdio::Inherit => inherited(index).map_err(|e| self.failed(name_of(index), e))?,
@@ -374,9 +406,6 @@ impl Opening<'_> {
     }
 
     fn destinations(&self, index: u32, targets: &[Target]) -> Result<Vec<Destination>, SpawnError> {
-        if index == 0 {
-            return Err(invalid(self.command, "stdin", "a tee is for output"));
-        }
         targets
             .iter()
             .map(|target| {

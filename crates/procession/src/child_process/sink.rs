@@ -72,6 +72,7 @@ pub(super) struct Sink {
     targets: Vec<Arc<OwnedFd>>,
     all: Option<Interleaved>,
     failed: bool,
+    received: u64,
 }
 
 /// What came of bytes that were taken in.
@@ -110,6 +111,7 @@ impl Sink {
             targets,
             all: all.filter(|_| index == 1 || index == 2).cloned(),
             failed: false,
+            received: 0,
         }
     }
 
@@ -133,6 +135,7 @@ impl Sink {
 
     /// Takes the `added` bytes that were read into the buffer.
     pub(super) fn take(&mut self, added: usize) -> io::Result<Taken> {
+        self.received += added as u64;
         if self.is_plain() {
             return self.keep(added);
         }
@@ -220,7 +223,17 @@ impl Sink {
             // Rewinding an unnamed file of ours cannot fail.
             let _ = file.seek(SeekFrom::Start(0));
         }
-        (self.kept, self.limit.seen(), self.spill)
+        (self.kept, self.received, self.spill)
+    }
+
+    /// How many bytes have arrived, kept or not.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether there was too much, whenever it was read: (descriptor, limit).
+    pub(super) fn overrun(&self) -> Option<(u32, usize)> {
+        self.failed.then(|| (self.index, self.limit()))
     }
 
     /// The limit in bytes.

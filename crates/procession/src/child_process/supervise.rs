@@ -15,8 +15,8 @@ use procession_sys::{Ended, ExitWatch, Process, Tree};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Signal;
 use super::command::Command;
+use super::{Signal, trace};
 
 /// Requests that may wait for the owner; a further one has nothing to add.
 pub(super) const REQUESTS: usize = 4;
@@ -62,12 +62,11 @@ pub(super) struct Supervised {
 
 /// Sees a child to its end, and its tree as far as that was asked for.
 pub(super) async fn supervise(
-    process: Process,
+    watch: Arc<ExitWatch>,
     terms: Terms,
     mut requests: mpsc::Receiver<Request>,
 ) -> io::Result<Supervised> {
-    let watch = ExitWatch::new(process.clone())?;
-    let mut owner = Owner::new(process, &terms);
+    let mut owner = Owner::new(watch.process().clone(), &terms);
     let mut canceled = false;
     let mut ended = None;
     let mut open = true;
@@ -96,6 +95,7 @@ pub(super) async fn supervise(
         owner.on(event).await;
     }
     let (ended, at) = ended.ok_or_else(|| io::Error::other("gone without an end"))?;
+    trace::end(owner.process.id(), &ended);
     Ok(Supervised {
         ended,
         reason: owner.life.reason(),
@@ -155,6 +155,7 @@ impl Owner {
 
     /// Sends the polite signal, and `SIGCONT`: a stopped process acts on nothing else.
     async fn terminate(&mut self, signal: Signal) {
+        trace::signal(self.process.id(), signal);
         let Some(tree) = self.tree_to_end() else {
             send(&self.process, signal);
             send(&self.process, Signal::CONT);
@@ -166,6 +167,7 @@ impl Owner {
     }
 
     fn kill(&mut self) {
+        trace::signal(self.process.id(), Signal::KILL);
         match self.tree_to_end() {
             None => send(&self.process, Signal::KILL),
             Some(tree) => self.killing = Some(offload(move || tree.end(KILL_LIMIT))),

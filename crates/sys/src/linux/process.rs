@@ -129,8 +129,13 @@ pub(super) fn send(pidfd: &OwnedFd, number: i32) -> io::Result<bool> {
     if number == 0 {
         return Ok(poll(&mut [PollFd::readable(pidfd.as_fd())], Some(Duration::ZERO))? == 0);
     }
-    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
-    let signal = Signal::from_named_raw(number).ok_or_else(invalid)?;
+    if !(1..=64).contains(&number) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: a signal number of the kernel; those that the C library keeps for
+    // itself (32, 33) are not ours to handle, but sending them to another
+    // process touches nothing of this one.
+    let signal = unsafe { Signal::from_raw_unchecked(number) };
     match pidfd_send_signal(pidfd, signal) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::SRCH) => Ok(false),

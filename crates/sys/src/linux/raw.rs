@@ -82,7 +82,7 @@ pub(crate) fn write_zero(procs: &OwnedFd) -> c_int {
 }
 
 /// Marks every descriptor from 3 on close-on-exec.
-pub(crate) fn mark_close_on_exec(max_fd: c_int) {
+pub(crate) fn mark_close_on_exec() {
     // SAFETY: plain numbers; the table is the child's own.
     let done = unsafe {
         libc::syscall(
@@ -93,7 +93,7 @@ pub(crate) fn mark_close_on_exec(max_fd: c_int) {
         )
     };
     if done == -1 {
-        child::mark_each(max_fd);
+        child::mark_each();
     }
 }
 

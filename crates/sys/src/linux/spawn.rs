@@ -49,7 +49,7 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
 }
 
 fn start(plan: &SpawnPlan<'_>, tree: Option<Tree>) -> Result<Process, StartError> {
-    let mut raw = RawPlan::new(plan, max_fd());
+    let mut raw = RawPlan::new(plan);
     let started = attach(&mut raw, tree.as_ref()).and_then(|()| {
         if plan.parent_death_signal.is_some() {
             immortal::run(&mut raw, clone_vfork)
@@ -81,13 +81,6 @@ fn attach(raw: &mut RawPlan<'_>, tree: Option<&Tree>) -> Result<(), StartError> 
         raw.envp.insert(raw.envp.len() - 1, mark.as_ptr());
     }
     Ok(())
-}
-
-fn max_fd() -> c_int {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit
-        .and_then(|n| c_int::try_from(n).ok())
-        .unwrap_or(65_536)
 }
 
 /// What the child finds at its one argument.

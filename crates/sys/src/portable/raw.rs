@@ -61,8 +61,8 @@ pub(crate) fn write_zero(procs: &OwnedFd) -> c_int {
     if written == 1 { 0 } else { -1 }
 }
 
-pub(crate) fn mark_close_on_exec(max_fd: c_int) {
-    child::mark_each(max_fd);
+pub(crate) fn mark_close_on_exec() {
+    child::mark_each();
 }
 
 pub(crate) fn setgroups(groups: &[u32]) -> c_int {

@@ -1,7 +1,6 @@
 //! Starting a process by `fork` and `execve`.
 #![expect(unsafe_code, reason = "fork")]
 
-use std::ffi::c_int;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,7 +28,7 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
     }
     let waiter = Waiter::start().map_err(StartError::prepare)?;
     let (reason, report) = pipe_pair().map_err(StartError::prepare)?;
-    let mut raw = RawPlan::new(plan, max_fd());
+    let mut raw = RawPlan::new(plan);
     let pid = fork(&mut raw, &report)?;
     drop(report);
     if let Some(failure) = read_failure(&reason) {
@@ -41,15 +40,6 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
         Session::Group(_) | Session::Inherit => false,
     };
     Ok(waiter.adopt(pid, grouped))
-}
-
-/// The descriptors that the child has to visit, bounded for the sake of huge limits.
-fn max_fd() -> c_int {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit
-        .and_then(|n| c_int::try_from(n).ok())
-        .unwrap_or(65_536)
-        .min(65_536)
 }
 
 fn fork(raw: &mut RawPlan<'_>, report: &OwnedFd) -> Result<i32, StartError> {

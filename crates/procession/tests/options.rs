@@ -1,0 +1,645 @@
+//! What a command sets is what its child finds.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
+
+#[path = "support/facts.rs"]
+mod facts;
+#[path = "support/roles.rs"]
+mod roles;
+mod support;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use facts::{is_alive, is_linux_side, skip, state};
+use procession::child_process::{Command, Resource, Stdio, Target};
+use procession::{Outcome, Signal};
+use procession_testkit::leaks::Oracle;
+use procession_testkit::wait;
+use roles::{plays, role, role_by, said};
+use rustix::io::{FdFlags, fcntl_setfd};
+use support::{scene, tagged, testkit};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The fields `NAME: VALUE` that `testkit ids` and `/proc/PID/status` print.
+fn fields(outcome: &Outcome) -> BTreeMap<String, String> {
+    let text = outcome.stdout_str().unwrap();
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| {
+            let words: Vec<&str> = value.split_whitespace().collect();
+            (name.to_owned(), words.join(" "))
+        })
+        .collect()
+}
+
+async fn ids(command: &Command) -> BTreeMap<String, String> {
+    fields(&command.output().await.unwrap())
+}
+
+/// Reads the child's own `/proc/self/status` by a program in C: Rust's runtime
+/// would change what there is to see.
+fn status(oracle: &Oracle, pattern: &str) -> Command {
+    tagged(
+        oracle,
+        Command::new("grep"),
+        &["-E", pattern, "/proc/self/status"],
+    )
+}
+
+/// The descriptors that `testkit fds` prints.
+fn descriptors(outcome: &Outcome) -> BTreeMap<u32, String> {
+    let text = outcome.stdout_str().unwrap();
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(number, target)| (number.parse().unwrap(), target.to_owned()))
+        .collect()
+}
+
+fn script(folder: &Path, name: &str, text: &str, mode: u32) {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn arguments_arrive_as_they_are() {
+    scene(async |oracle| {
+        let strange = OsStr::from_bytes(b"\xff\xfe");
+        let mut command = testkit(oracle, &["args", "a b", "", "it's", "\"q\"", "$HOME *"]);
+        command.arg(strange).arg(3).arg(-1_i64).arg(2.5).arg('c');
+        command.arg(true).arg(Path::new("p")).arg(u128::MAX);
+        let outcome = command.output().await.unwrap();
+        let expected: &[&[u8]] = &[
+            b"a b",
+            b"",
+            b"it's",
+            b"\"q\"",
+            b"$HOME *",
+            b"\xff\xfe",
+            b"3",
+            b"-1",
+            b"2.5",
+            b"c",
+            b"true",
+            b"p",
+            b"340282366920938463463374607431768211455",
+        ];
+        assert_eq!(outcome.lines().collect::<Vec<_>>(), expected);
+    });
+}
+
+#[test]
+fn arguments_of_a_shell_line_stay_arguments() {
+    scene(async |oracle| {
+        let line = Command::shell("printf '%s|'");
+        let mut line = tagged(oracle, line, &["a b", "$(echo x)", "", "';#"]);
+        let outcome = line.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "a b|$(echo x)||';#|");
+        line = tagged(oracle, Command::shell_with("bash", "echo $0 $1"), &[]);
+        let outcome = line.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "bash");
+    });
+}
+
+#[test]
+fn argv0_is_the_program_as_given_or_what_was_set() {
+    scene(async |oracle| {
+        let mut command = testkit(oracle, &["ids"]);
+        let program = procession_testkit::program();
+        assert_eq!(ids(&command).await["argv0"], program.to_str().unwrap());
+        command.argv0("-login");
+        assert_eq!(ids(&command).await["argv0"], "-login");
+    });
+}
+
+#[test]
+fn the_environment_is_ours_with_the_changes() {
+    scene(async |oracle| {
+        let mut command = role(oracle, "role_with_an_inherited_environment");
+        command
+            .env("INHERITED", "yes")
+            .env("REMOVED", "no")
+            .env("NODE_CHANNEL_FD", 7)
+            .env("NODE_CHANNEL_SERIALIZATION_MODE", "json")
+            .env("NODE_UNIQUE_ID", 1);
+        said(command.outcome().await.unwrap());
+    });
+}
+
+/// What the test before this one started, whose variables are this process's own.
+#[test]
+#[ignore = "a role"]
+fn role_with_an_inherited_environment() {
+    if !plays("role_with_an_inherited_environment") {
+        return;
+    }
+    assert_eq!(std::env::var("NODE_CHANNEL_FD").as_deref(), Ok("7"));
+    scene(async |oracle| {
+        let mut command = testkit(oracle, &["env"]);
+        command
+            .env("EMPTY", "")
+            .env("EQUALS", "a=b")
+            .env("NUMBER", 3)
+            .env("LINES_", "a\tb")
+            .env_remove("REMOVED")
+            .env_remove("NEVER_THERE");
+        let outcome = command.output().await.unwrap();
+        let has = |line: &str| outcome.lines().any(|it| it == line.as_bytes());
+        for line in [
+            "EMPTY=",
+            "EQUALS=a=b",
+            "NUMBER=3",
+            "LINES_=a\tb",
+            "INHERITED=yes",
+        ] {
+            assert!(has(line), "{line} is missing");
+        }
+        let text = outcome.stdout_str().unwrap();
+        assert!(!text.contains("REMOVED") && !text.contains("NEVER_THERE"));
+        // A child would take our channel for its own.
+        assert!(!text.contains("NODE_CHANNEL") && !text.contains("NODE_UNIQUE"));
+
+        command
+            .env("NODE_CHANNEL_FD", 4)
+            .env("NODE_UNIQUE_ID", "w1");
+        let outcome = command.output().await.unwrap();
+        let text = outcome.stdout_str().unwrap();
+        assert!(text.contains("NODE_CHANNEL_FD=4\n") && text.contains("NODE_UNIQUE_ID=w1\n"));
+        assert!(!text.contains("SERIALIZATION"));
+
+        command.env_clear().env("ONLY", "this");
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "ONLY=this");
+    });
+}
+
+#[test]
+fn the_program_is_looked_for_in_the_path_of_the_command() {
+    scene(async |oracle| {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        // Found, but not to be executed: the search goes on, as `execvp` has it.
+        script(first.path(), "greet", "#!/bin/sh\necho first", 0o600);
+        script(second.path(), "greet", "#!/bin/sh\necho second", 0o700);
+        let path = std::env::join_paths([first.path(), Path::new("/nowhere"), second.path()]);
+        let mut command = tagged(oracle, Command::new("greet"), &[]);
+        assert!(command.output().await.is_err());
+        command.env("PATH", path.unwrap());
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "second");
+
+        // An empty entry is the working directory of the child.
+        command.env("PATH", "").current_dir(second.path());
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "second");
+
+        // Without any, the usual folders.
+        let mut command = Command::new("true");
+        command.env_clear();
+        assert!(command.output().await.is_ok());
+    });
+}
+
+#[test]
+fn the_working_directory_is_set_before_a_relative_program_is_looked_for() {
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        script(&folder, "here", "#!/bin/sh\npwd -P", 0o700);
+        let mut command = tagged(oracle, Command::new("./here"), &[]);
+        let outcome = command.current_dir(&folder).output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), folder.to_str().unwrap());
+        assert_eq!(outcome.current_dir.as_deref(), Some(&*folder));
+    });
+}
+
+#[test]
+fn exactly_the_declared_descriptors_arrive() {
+    scene(async |oracle| {
+        // Ours, and not close-on-exec: what a careless library leaves lying around.
+        let careless: Vec<File> = (0..4).map(|_| File::open("/dev/zero").unwrap()).collect();
+        for file in &careless {
+            fcntl_setfd(file, FdFlags::empty()).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("file");
+        let mut command = testkit(oracle, &["fds"]);
+        command
+            .stdio(3, Stdio::ignore())
+            .stdio(7, Stdio::write(&path))
+            .stdio(20, Stdio::pipe());
+        let found = descriptors(&command.output().await.unwrap());
+        let numbers: Vec<u32> = found.keys().copied().collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 7, 20]);
+        assert_eq!(found[&0], "/dev/null");
+        assert!(found[&1].starts_with("pipe:") && found[&2].starts_with("pipe:"));
+        assert_eq!(found[&3], "/dev/null");
+        assert_eq!(found[&7], path.to_str().unwrap());
+        assert!(found[&20].starts_with("socket:"));
+    });
+}
+
+#[test]
+fn further_descriptors_go_both_ways() {
+    scene(async |oracle| {
+        for index in [3, 7, 20] {
+            let mut command = testkit(oracle, &["fd-echo"]);
+            command.arg(index).stdio(index, Stdio::pipe());
+            let mut child = command.spawn().unwrap();
+            assert!(child.take_stdio(index + 1).is_none());
+            let mut duplex = child.take_stdio(index).unwrap();
+            assert!(child.take_stdio(index).is_none(), "taken once");
+            duplex.write_all(b"ping").await.unwrap();
+            let mut answer = [0; 4];
+            duplex.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"ping");
+            duplex.shutdown().await.unwrap();
+            assert_eq!(duplex.read(&mut answer).await.unwrap(), 0);
+            assert!(child.wait().await.unwrap().success());
+        }
+    });
+}
+
+/// Whoever collects can write to it no more: the child must see its end.
+#[test]
+fn a_child_that_reads_a_further_descriptor_to_the_end_can_be_collected() {
+    scene(async |oracle| {
+        let mut command = testkit(oracle, &["fd-echo", "3"]);
+        command.stdio(3, Stdio::pipe());
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdio[&3], b"");
+        let outcome = command.output_blocking().unwrap();
+        assert_eq!(outcome.stdio[&3], b"");
+    });
+}
+
+#[test]
+fn descriptors_may_swap_their_numbers() {
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name| File::create(folder.path().join(name)).unwrap();
+        let (one, other) = (make("one"), make("other"));
+        let numbers = [
+            one.as_raw_fd().unsigned_abs(),
+            other.as_raw_fd().unsigned_abs(),
+        ];
+        let line = format!("echo 1 >&{}; echo 2 >&{}", numbers[0], numbers[1]);
+        let mut command = tagged(oracle, Command::shell_with("bash", line), &[]);
+        command
+            .stdio(numbers[0], Stdio::fd(other))
+            .stdio(numbers[1], Stdio::fd(one));
+        command.output().await.unwrap();
+        let read = |name| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!((read("one"), read("other")), ("2\n".into(), "1\n".into()));
+    });
+}
+
+#[test]
+fn files_and_bytes_and_descriptors_can_be_connected() {
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "old\n").unwrap();
+        let read = || fs::read_to_string(&path).unwrap();
+
+        let mut command = testkit(oracle, &["cat"]);
+        command
+            .stdin(Stdio::bytes("new\n"))
+            .stdout(Stdio::append(&path));
+        // The same command again: files are opened, bytes are fed at every spawn.
+        for _ in 0..2 {
+            let outcome = command.output().await.unwrap();
+            assert!(outcome.stdout.is_empty());
+        }
+        assert_eq!(read(), "old\nnew\nnew\n");
+
+        command.stdout(Stdio::write(&path));
+        command.output().await.unwrap();
+        assert_eq!(read(), "new\n");
+
+        command.stdin(Stdio::read(&path)).stdout(Stdio::pipe());
+        assert_eq!(command.output().await.unwrap().stdout, b"new\n");
+
+        command.stdin(Stdio::ignore());
+        assert_eq!(command.output().await.unwrap().stdout, b"");
+
+        let (mut ours, theirs) = std::io::pipe().unwrap();
+        command
+            .stdin(Stdio::bytes("by fd"))
+            .stdout(OwnedFd::from(theirs));
+        command.output().await.unwrap();
+        drop(command);
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "by fd");
+    });
+}
+
+/// Two inputs from memory: the second one used to replace the first.
+#[test]
+fn several_descriptors_can_be_fed_from_memory() {
+    scene(async |oracle| {
+        let mut command = tagged(oracle, Command::shell("cat; cat <&3"), &[]);
+        command.input("one ").stdio(3, Stdio::bytes("two"));
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "one two");
+        let outcome = command.output_blocking().unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "one two");
+        let child = command.spawn().unwrap();
+        let outcome = child.outcome().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "one two");
+    });
+}
+
+/// A running child used to hold the descriptors of its command: whoever read
+/// the other end waited for the drop of the handle.
+#[test]
+fn a_handle_does_not_keep_the_descriptors_of_its_child_open() {
+    scene(async |oracle| {
+        let (mut ours, theirs) = std::io::pipe().unwrap();
+        let mut command = testkit(oracle, &["echo", "hello"]);
+        command.stdout(OwnedFd::from(theirs));
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        assert!(child.wait().await.unwrap().success());
+        let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
+        rustix::fs::fcntl_setfl(&ours, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+        let mut text = String::new();
+        ours.read_to_string(&mut text)
+            .expect("all that could write is closed");
+        assert_eq!(text, "hello\n");
+        drop(child);
+    });
+}
+
+#[test]
+fn inherited_streams_are_ours() {
+    scene(async |oracle| {
+        let mut command = role(oracle, "role_that_lends_its_streams");
+        let outcome = command.input("from our stdin").outcome().await.unwrap();
+        let stderr = outcome.stderr_str().unwrap().to_owned();
+        let stdout = said(outcome);
+        assert!(stdout.contains("<from our stdin>"), "{stdout}");
+        assert!(stdout.contains("to both\n"), "{stdout}");
+        assert!(stderr.contains("to our stderr"), "{stderr}");
+    });
+}
+
+#[test]
+#[ignore = "a role"]
+fn role_that_lends_its_streams() {
+    if !plays("role_that_lends_its_streams") {
+        return;
+    }
+    scene(async |oracle| {
+        let line = "printf '<'; cat; echo '>'; echo to our stderr >&2; exit 3";
+        let command = tagged(oracle, Command::shell(line), &[]);
+        assert_eq!(command.status().await.unwrap().code(), Some(3));
+        // Kept and shown.
+        let mut command = testkit(oracle, &["echo", "to both"]);
+        command.stdout(Stdio::tee([Target::Inherit, Target::Capture]));
+        let outcome = command.output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "to both");
+    });
+}
+
+#[test]
+fn a_tee_reaches_all_of_its_targets() {
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "old\n").unwrap();
+        let (mut ours, theirs) = std::io::pipe().unwrap();
+        let mut command = testkit(oracle, &["lines", "3"]);
+        command.stdout(Stdio::tee([
+            Target::Capture,
+            Target::File(path.clone(), procession::child_process::FileMode::Append),
+            Target::Fd(OwnedFd::from(theirs).into()),
+        ]));
+        let outcome = command.output().await.unwrap();
+        drop(command);
+        let expected = "line 1\nline 2\nline 3\n";
+        assert_eq!(outcome.stdout, expected.as_bytes());
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("old\n{expected}")
+        );
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert_eq!(text, expected);
+    });
+}
+
+#[test]
+fn sessions_and_groups() {
+    scene(async |oracle| {
+        let ours = rustix::process::getsid(None).unwrap().as_raw_nonzero();
+        let mut command = testkit(oracle, &["ids"]);
+        let found = ids(&command).await;
+        assert_eq!(found["sid"], ours.to_string());
+        let group = rustix::process::getpgrp().as_raw_nonzero();
+        assert_eq!(found["pgid"], group.to_string());
+
+        command.process_group(0);
+        let found = ids(&command).await;
+        assert_eq!(found["sid"], ours.to_string());
+        assert_eq!(found["pgid"], found["pid"]);
+
+        command.detached();
+        let found = ids(&command).await;
+        assert_eq!(found["sid"], found["pid"]);
+        assert_eq!(found["pgid"], found["pid"]);
+
+        // The group of another child.
+        let leader = testkit(oracle, &["exit-on-eof", "0"])
+            .process_group(0)
+            .spawn();
+        let mut leader = leader.unwrap();
+        let group = i32::try_from(leader.id()).unwrap();
+        let found = ids(testkit(oracle, &["ids"]).process_group(group)).await;
+        assert_eq!(found["pgid"], group.to_string());
+        leader.wait().await.unwrap();
+    });
+}
+
+#[test]
+fn user_and_groups_are_those_of_the_child_and_there_is_no_way_back() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("user and groups", "needs root");
+    }
+    scene(async |oracle| {
+        let mut command = status(oracle, "^(Uid|Gid|Groups|CapEff|CapPrm):");
+        command.uid(4001).gid(4002);
+        let found = ids(&command).await;
+        assert_eq!(found["Uid"], "4001 4001 4001 4001");
+        assert_eq!(found["Gid"], "4002 4002 4002 4002");
+        assert_eq!(found["Groups"], "");
+        assert_eq!(found["CapEff"], "0000000000000000");
+        assert_eq!(found["CapPrm"], "0000000000000000");
+
+        command.groups(&[4003, 4004]);
+        assert_eq!(ids(&command).await["Groups"], "4003 4004");
+
+        // Only the caller's child changed, none of our threads.
+        let ours = fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(ours.contains("Uid:\t0\t0\t0\t0"));
+        let found = ids(&status(oracle, "^Uid:")).await;
+        assert_eq!(found["Uid"], "0 0 0 0");
+    });
+}
+
+#[test]
+fn limits_are_set_before_the_program_begins() {
+    scene(async |oracle| {
+        let line = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -St; ulimit -Sf";
+        let mut command = tagged(oracle, Command::shell_with("bash", line), &[]);
+        command
+            .limit(Resource::OpenFiles, 40, 50)
+            .limit(Resource::Core, 0, 0)
+            .limit(Resource::Cpu, 7, 9)
+            .limit(Resource::FileSize, 1024 * 1024, 1024 * 1024);
+        let outcome = command.output().await.unwrap();
+        assert_eq!(
+            outcome.lines().collect::<Vec<_>>(),
+            [&b"40"[..], b"50", b"0", b"7", b"1024"]
+        );
+    });
+}
+
+#[test]
+fn no_new_privileges() {
+    scene(async |oracle| {
+        let mut command = status(oracle, "^NoNewPrivs:");
+        assert_eq!(ids(&command).await["NoNewPrivs"], "0");
+        command.no_new_privs();
+        if is_linux_side() {
+            assert_eq!(ids(&command).await["NoNewPrivs"], "1");
+        } else {
+            let error = command.output().await.unwrap_err();
+            assert_eq!(error.node_code(), Some("ENOTSUP"));
+        }
+    });
+}
+
+/// The handlers, the ignored signals and the mask of this process are its own matter.
+#[test]
+fn signals_begin_with_their_defaults() {
+    scene(async |oracle| {
+        let ignore = "--ignore-signal=HUP,INT,QUIT,USR1,TERM,WINCH,RTMAX";
+        let block = "--block-signal=HUP,INT,USR2,ALRM,TERM,CHLD,RTMIN";
+        let starter = ["env", ignore, block];
+        let role = role_by(oracle, &starter, "role_with_strange_signals");
+        said(role.outcome().await.unwrap());
+    });
+}
+
+#[test]
+#[ignore = "a role"]
+fn role_with_strange_signals() {
+    if !plays("role_with_strange_signals") {
+        return;
+    }
+    let ours = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let nothing = "0000000000000000";
+    for name in ["SigBlk", "SigIgn"] {
+        let line = ours.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(!line.contains(nothing), "not strange at all: {line}");
+    }
+    scene(async |oracle| {
+        for parent_death in [false, true] {
+            let mut command = status(oracle, "^Sig(Blk|Ign):");
+            if parent_death && is_linux_side() {
+                // Started by another thread of ours, with a mask of its own.
+                command.parent_death_signal(Signal::KILL);
+            }
+            let found = ids(&command).await;
+            for name in ["SigBlk", "SigIgn"] {
+                assert_eq!(found[name], nothing, "{name}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_child_with_a_parent_death_signal_dies_with_us_however_we_die() {
+    if !is_linux_side() {
+        return scene(async |oracle| {
+            let mut command = testkit(oracle, &["exit", "0"]);
+            command.parent_death_signal(Signal::KILL);
+            let error = command.output().await.unwrap_err();
+            assert_eq!(error.node_code(), Some("ENOTSUP"));
+        });
+    }
+    scene(async |oracle| {
+        let middle = role(oracle, "role_that_is_killed_in_the_middle");
+        let mut middle = middle.spawn().unwrap();
+        let mut lines = middle.stdout.take().unwrap().lines();
+        let grandchild: u32 = loop {
+            let line = lines.next_line().await.unwrap().expect("a number");
+            if let Some(number) = line.strip_prefix(b"grandchild ") {
+                break std::str::from_utf8(number).unwrap().parse().unwrap();
+            }
+        };
+        oracle.follow(grandchild);
+        // It outlived the thread that asked for it.
+        assert!(is_alive(grandchild));
+        middle.kill().unwrap();
+        middle.wait().await.unwrap();
+        wait::until("the end of the grandchild", || {
+            (!is_alive(grandchild)).then_some(())
+        });
+    });
+}
+
+#[test]
+#[ignore = "a role"]
+fn role_that_is_killed_in_the_middle() {
+    if !plays("role_that_is_killed_in_the_middle") {
+        return;
+    }
+    scene(async |oracle| {
+        let mut command = testkit(oracle, &["ready-sleep"]);
+        command.parent_death_signal(Signal::KILL);
+        // A thread of a runtime comes and goes; the child stays.
+        let handle = tokio::runtime::Handle::current();
+        let started = std::thread::spawn(move || {
+            let _context = handle.enter();
+            command.spawn().unwrap()
+        });
+        let mut child = started.join().unwrap();
+        let mut lines = child.stdout.take().unwrap().lines();
+        assert_eq!(lines.next_line().await.unwrap().unwrap(), "ready");
+        assert_ne!(state(child.id()), None);
+        // The harness has begun a line of its own.
+        println!("\ngrandchild {}", child.id());
+        std::io::stdout().flush().unwrap();
+        child.wait().await.unwrap();
+        unreachable!("we are killed first");
+    });
+}
+
+#[test]
+fn one_command_starts_many_children() {
+    scene(async |oracle| {
+        let mut command = testkit(oracle, &["cat"]);
+        command.input("again");
+        let printed = format!("{command:?}");
+        let copy = command.clone();
+        for _ in 0..5 {
+            assert_eq!(command.output().await.unwrap().stdout, b"again");
+        }
+        assert_eq!(copy.output().await.unwrap().stdout, b"again");
+        assert_eq!(format!("{command:?}"), printed, "spawning changed it");
+        let words: Vec<OsString> = vec!["a".into(), "b".into()];
+        let parsed = Command::parse("echo 'a b'").unwrap();
+        let mut parsed = tagged(oracle, parsed, &[]);
+        let outcome = parsed.args(words).output().await.unwrap();
+        assert_eq!(outcome.stdout_str().unwrap(), "a b a b");
+    });
+}

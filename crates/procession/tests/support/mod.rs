@@ -1,0 +1,35 @@
+//! What every test of the child_process API begins with.
+
+use std::time::Duration;
+
+use procession::child_process::Command;
+use procession_testkit::leaks::Oracle;
+
+/// No scene takes longer unless something hangs.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs an async test on a runtime of one thread, and checks that nothing of it is left.
+#[track_caller]
+pub(crate) fn scene(test: impl AsyncFnOnce(&Oracle)) {
+    let oracle = Oracle::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(LIMIT, test(&oracle)).await })
+        .expect("the test hangs");
+    drop(runtime);
+    oracle.check();
+}
+
+/// The test kit's program with this trick, in view of the oracle.
+pub(crate) fn testkit(oracle: &Oracle, words: &[&str]) -> Command {
+    tagged(oracle, Command::new(procession_testkit::program()), words)
+}
+
+/// A command in view of the oracle, with these arguments.
+pub(crate) fn tagged(oracle: &Oracle, mut command: Command, words: &[&str]) -> Command {
+    command.args(words).envs([oracle.tag()]);
+    command
+}

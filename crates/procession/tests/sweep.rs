@@ -1,0 +1,112 @@
+//! Every system call that starting a child needs, failing at each of its first
+//! calls: a typed error or a way around it, nothing left, no hang.
+//!
+//! strace makes the calls fail. The ordinary run looks at the first four calls
+//! of each, `cargo xtask chaos` at the first ten (`PROCESSION_SWEEP_CALLS`).
+#![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
+#![expect(clippy::print_stderr, reason = "what is skipped, and how far it is")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use procession::child_process::{Command, Tree};
+
+/// (system call, its error, the first call that is ours).
+const CALLS: [(&str, &str, u32); 14] = [
+    ("clone", "EAGAIN", 1),
+    ("clone3", "EAGAIN", 1),
+    // The first one is the subject's own.
+    ("execve", "ENOMEM", 2),
+    ("pipe2", "EMFILE", 1),
+    ("socketpair", "EMFILE", 1),
+    ("pidfd_open", "EMFILE", 1),
+    ("fcntl", "EMFILE", 1),
+    ("close_range", "ENOSYS", 1),
+    ("waitid", "EINTR", 1),
+    ("waitid", "EIO", 1),
+    ("dup2", "EBUSY", 1),
+    ("chdir", "EIO", 1),
+    ("eventfd2", "EMFILE", 1),
+    ("epoll_ctl", "ENOSPC", 1),
+];
+
+fn strace_works() -> bool {
+    let mut probe = Command::new("strace");
+    probe.args(["-o", "/dev/null", "true"]);
+    probe
+        .outcome_blocking()
+        .is_ok_and(|outcome| outcome.success())
+}
+
+/// The subject is built as an example, beside the tests.
+fn subject() -> PathBuf {
+    let itself = std::env::current_exe().unwrap();
+    let profile = itself.ancestors().nth(2).unwrap();
+    let subject = profile.join("examples/sweep_subject");
+    assert!(
+        subject.exists(),
+        "missing {}: cargo build --examples",
+        subject.display()
+    );
+    subject
+}
+
+fn run(subject: &Path, scenario: &str, call: &str, error: &str, number: u32) -> String {
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={call}"));
+    command
+        .arg("-e")
+        .arg(format!("inject={call}:error={error}:when={number}"));
+    command.arg(subject).arg(scenario);
+    command
+        .timeout(Duration::from_secs(25))
+        .grace(Duration::ZERO)
+        .tree(Tree::Contain);
+    let outcome = command.outcome_blocking().unwrap();
+    let said = String::from_utf8_lossy(&outcome.stdout).trim().to_owned();
+    assert!(
+        outcome.success(),
+        "{scenario}: {call} number {number} failing with {error}: {}\n{said}\n{}",
+        outcome.cause(),
+        String::from_utf8_lossy(&outcome.stderr),
+    );
+    said
+}
+
+fn sweep(scenario: &str) {
+    let platform = procession::platform::probe();
+    if !strace_works() || platform.side != "linux" {
+        eprintln!("skipped: the sweep needs strace, and the Linux side");
+        return;
+    }
+    let calls = std::env::var("PROCESSION_SWEEP_CALLS").map_or(4, |n| n.parse().unwrap());
+    let subject = subject();
+    assert_eq!(run(&subject, scenario, "clone", "EAGAIN", 999), "ok");
+    let (mut ways_around, mut errors) = (0, 0);
+    for (call, error, first) in CALLS {
+        for number in first..first + calls {
+            let said = run(&subject, scenario, call, error, number);
+            eprintln!("{scenario}: {call} {number} {error}: {said}");
+            if said == "ok" {
+                ways_around += 1;
+            } else {
+                assert!(said.starts_with("error: "), "{said}");
+                errors += 1;
+            }
+        }
+    }
+    eprintln!("{scenario}: {errors} typed errors, {ways_around} ways around");
+    assert!(errors > 0, "no call was hit: the sweep tests nothing");
+}
+
+#[test]
+fn blocking_runs_survive_failing_system_calls() {
+    sweep("blocking");
+}
+
+#[test]
+fn async_runs_survive_failing_system_calls() {
+    sweep("async");
+}

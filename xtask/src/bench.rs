@@ -1,0 +1,140 @@
+//! `cargo xtask bench spawn`: ours beside the others, in the same run, in turn.
+//!
+//! Each contender runs in a process of its own that prints one line per round;
+//! the rounds go A B C A B C, so that whatever else the machine does meets all
+//! of them. Nothing is asserted: it prints tables, and the bars with what was seen.
+
+mod bars;
+mod machine;
+mod results;
+mod scenario;
+mod worker;
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::outcome::Outcome;
+use results::Results;
+use scenario::SCENARIOS;
+use worker::Workers;
+
+const USAGE: &str =
+    "usage: cargo xtask bench spawn [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    rounds: usize,
+    /// Operations are divided by this.
+    divisor: u32,
+    /// Only scenarios with this in their name.
+    only: String,
+    json: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            rounds: 7,
+            divisor: 1,
+            only: String::new(),
+            json: None,
+        };
+        let mut words = arguments.iter().map(String::as_str);
+        if words.next() != Some("spawn") {
+            return Err(USAGE.into());
+        }
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(USAGE);
+            match word {
+                "--quick" => (options.rounds, options.divisor) = (2, 4),
+                "--rounds" => options.rounds = value()?.parse().map_err(|_| USAGE)?,
+                "--only" => value()?.clone_into(&mut options.only),
+                "--json" => options.json = Some(value()?.into()),
+                _ => return Err(USAGE.into()),
+            }
+        }
+        if options.rounds == 0 {
+            return Err(USAGE.into());
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the rounds and prints the tables.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    bench(arguments).into()
+}
+
+fn bench(arguments: &[String]) -> Result<(), String> {
+    let options = Options::parse(arguments)?;
+    let workers = Workers::build()?;
+    let mut results = Results::default();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        for scenario in SCENARIOS
+            .iter()
+            .filter(|it| it.name.contains(&options.only))
+        {
+            let count = (scenario.count / options.divisor).max(1);
+            for contender in scenario.contenders.iter().filter(|it| workers.has(it)) {
+                let sample = workers.round(contender, scenario, count)?;
+                results.add(scenario.name, contender, sample);
+            }
+        }
+    }
+    let machine = machine::describe();
+    println!("{machine}\n");
+    for scenario in SCENARIOS {
+        if let Some(table) = results.table(scenario) {
+            println!("{table}");
+        }
+    }
+    println!("{}", bars::table(&results));
+    match options.json {
+        Some(file) => {
+            let json = results.to_json(&machine).to_string();
+            fs::write(&file, json).map_err(|error| format!("{}: {error}", file.display()))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options = parse("spawn --quick --rounds 3 --only heap --json a.json").unwrap();
+        assert_eq!(
+            options,
+            Options {
+                rounds: 3,
+                divisor: 4,
+                only: "heap".into(),
+                json: Some("a.json".into()),
+            }
+        );
+        assert_eq!(parse("spawn").unwrap().rounds, 7);
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused() {
+        for line in [
+            "",
+            "ipc",
+            "spawn --rounds",
+            "spawn --rounds x",
+            "spawn --rounds 0",
+            "spawn 3",
+        ] {
+            assert_eq!(parse(line), Err(USAGE.into()), "{line}");
+        }
+    }
+}
