@@ -29,6 +29,11 @@ unsafe extern "C" {
 /// To be used at once: a change of the environment may free them. The change is
 /// unsafe because of readers like this one (see `std::env::set_var`).
 pub(crate) fn environment(without: &[Cow<'_, CStr>], entries: &mut Vec<*const c_char>) {
+    // Most entries differ from all names in their first byte.
+    let mut may_be_named = [false; 256];
+    for name in without {
+        may_be_named[usize::from(name.to_bytes().first().copied().unwrap_or(b'='))] = true;
+    }
     // SAFETY: reads a pointer that the C library keeps.
     let mut next = unsafe { environ };
     while !next.is_null() {
@@ -37,8 +42,11 @@ pub(crate) fn environment(without: &[Cow<'_, CStr>], entries: &mut Vec<*const c_
         if entry.is_null() {
             return;
         }
-        // SAFETY: an entry is a terminated string.
-        if !without.iter().any(|name| unsafe { is_named(entry, name) }) {
+        // SAFETY: an entry is a terminated string; its first byte may be the terminator.
+        let first = unsafe { *entry }.cast_unsigned();
+        // SAFETY: as above.
+        let named = |name: &Cow<'_, CStr>| unsafe { is_named(entry, name) };
+        if !may_be_named[usize::from(first)] || !without.iter().any(named) {
             entries.push(entry);
         }
         // SAFETY: the end was not reached, so there is a next element.
@@ -46,7 +54,7 @@ pub(crate) fn environment(without: &[Cow<'_, CStr>], entries: &mut Vec<*const c_
     }
 }
 
-/// Whether an entry is `NAME=…`. Most differ in their first byte.
+/// Whether an entry is `NAME=…`.
 ///
 /// # Safety
 ///

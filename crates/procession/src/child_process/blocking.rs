@@ -68,15 +68,13 @@ impl Command {
     ///
     /// As [`Command::status`].
     pub fn status_blocking(&self) -> Result<Exit, RunError> {
-        Ok(run(self, Defaults::Inherit)?.exit)
+        let (_, supervised) = Run::whole(self, Defaults::Inherit)?;
+        Ok(Exit::from_how(supervised.ended.how))
     }
 }
 
 fn run(command: &Command, defaults: Defaults) -> Result<Outcome, RunError> {
-    oom::begin();
-    let mut run = Run::start(command, defaults)?;
-    run.until_gone()?;
-    run.drain()?;
+    let (mut run, supervised) = Run::whole(command, defaults)?;
     let all = run.all.take();
     let leaked = run
         .streams
@@ -84,16 +82,6 @@ fn run(command: &Command, defaults: Defaults) -> Result<Outcome, RunError> {
         .filter(|s| !s.ended)
         .map(|s| s.sink.index)
         .collect();
-    let lost = || io::Error::other("gone without an end");
-    let (ended, at) = run.ended.ok_or_else(|| run.output_error(lost()))?;
-    trace::end(run.process.id(), &ended);
-    let supervised = Supervised {
-        ended,
-        at,
-        reason: run.life.reason(),
-        forced: run.life.was_forced(),
-        oom: run.tree.as_ref().is_some_and(|tree| tree.oom_killed()),
-    };
     let end = End {
         supervised,
         leaked,
@@ -131,6 +119,25 @@ struct Run<'c> {
 }
 
 impl<'c> Run<'c> {
+    /// Starts the child and sees it, and its output, to the end.
+    fn whole(command: &'c Command, defaults: Defaults) -> Result<(Self, Supervised), RunError> {
+        oom::begin();
+        let mut run = Self::start(command, defaults)?;
+        run.until_gone()?;
+        run.drain()?;
+        let lost = || io::Error::other("gone without an end");
+        let (ended, at) = run.ended.ok_or_else(|| run.output_error(lost()))?;
+        trace::end(run.process.id(), &ended);
+        let supervised = Supervised {
+            ended,
+            at,
+            reason: run.life.reason(),
+            forced: run.life.was_forced(),
+            oom: run.tree.as_ref().is_some_and(|tree| tree.oom_killed()),
+        };
+        Ok((run, supervised))
+    }
+
     fn start(command: &'c Command, defaults: Defaults) -> Result<Self, SpawnError> {
         let Started { process, ends, at } = start(command, defaults)?;
         let all = All::shared(command);

@@ -57,7 +57,8 @@ pub struct Events {
     events: mpsc::Receiver<Event>,
     /// The child's standard input, if that is a pipe.
     pub stdin: Option<ChildStdin>,
-    pid: Option<u32>,
+    extra: BTreeMap<u32, ChildDuplex>,
+    process: Option<Process>,
 }
 
 impl Events {
@@ -73,7 +74,33 @@ impl Events {
     /// The process id; `None` if the child was not started.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
-        self.pid
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Sends a signal to this process and no other; `false` when it has ended or
+    /// was not started.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::signal`].
+    ///
+    /// # Node
+    ///
+    /// `kill(signal)`; on a child that was not started Node says `true`, having
+    /// signalled its own process group.
+    pub fn signal(&self, signal: Signal) -> Result<bool, SignalError> {
+        let process = self.process.as_ref();
+        process.map_or(Ok(false), |process| send(process, signal))
+    }
+
+    /// Takes our end of a further descriptor, if it is a pipe. [`Event::Close`]
+    /// does not wait for its end.
+    ///
+    /// # Node
+    ///
+    /// `child.stdio[index]`.
+    pub fn take_stdio(&mut self, index: u32) -> Option<ChildDuplex> {
+        self.extra.remove(&index)
     }
 }
 
@@ -121,9 +148,15 @@ impl Command {
         match Child::spawn(self, Defaults::Pipes) {
             Ok(mut child) => {
                 child.start_moving();
-                let (stdin, pid) = (child.stdin.take(), Some(child.id()));
+                let (stdin, extra) = (child.stdin.take(), child.take_extra());
+                let process = Some(child.process());
                 tokio::spawn(tell(child, told));
-                Events { events, stdin, pid }
+                Events {
+                    events,
+                    stdin,
+                    extra,
+                    process,
+                }
             }
             Err(error) => {
                 // The queue is new: there is room for all four.
@@ -138,7 +171,8 @@ impl Command {
                 Events {
                     events,
                     stdin: None,
-                    pid: None,
+                    extra: BTreeMap::new(),
+                    process: None,
                 }
             }
         }
