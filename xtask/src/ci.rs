@@ -13,6 +13,7 @@ type Step = (&'static str, fn(&[String]) -> Outcome);
 const STEPS: &[Step] = &[
     ("fmt", fmt),
     ("clippy", clippy),
+    ("peers", peers),
     ("deps", deps::run),
     ("features", features::run),
     ("docs", docs::run),
@@ -77,6 +78,14 @@ fn clippy(_: &[String]) -> Outcome {
         "-D",
         "warnings",
     ];
+    run_cargo(&mut cargo(&words)).into()
+}
+
+/// The contenders of the benchmark are a workspace of their own.
+fn peers(_: &[String]) -> Outcome {
+    let words = "clippy --quiet --manifest-path crates/sys/benches/peers/Cargo.toml \
+                 --target-dir target/peers -- -D warnings";
+    let words: Vec<&str> = words.split_whitespace().collect();
     run_cargo(&mut cargo(&words)).into()
 }
 
