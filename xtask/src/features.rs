@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::cargo::{cargo, metadata, run as run_cargo};
 use crate::outcome::Outcome;
 
-/// Checks every one of them, warnings included.
+/// Checks every one of them, warnings included, and what a feature adds.
 pub(crate) fn run(_: &[String]) -> Outcome {
     check().into()
 }
@@ -23,7 +23,17 @@ fn check() -> Result<(), String> {
         };
         run_cargo(command.args(["--", "-D", "warnings"]))?;
     }
-    Ok(())
+    // The tests that need a feature; the others run without.
+    let words = [
+        "test",
+        "--quiet",
+        "--package",
+        "procession",
+        "--all-features",
+        "--test",
+        "tracing",
+    ];
+    run_cargo(&mut cargo(&words))
 }
 
 /// The features of procession, without `default`.

@@ -1,5 +1,4 @@
 //! A child that the kernel killed for its memory says so.
-#![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![expect(clippy::print_stderr, reason = "what is skipped")]
 
 use std::fs;
