@@ -1,5 +1,4 @@
 //! A child that the kernel killed for its memory says so.
-#![expect(clippy::print_stderr, reason = "what is skipped")]
 
 use std::fs;
 use std::path::PathBuf;

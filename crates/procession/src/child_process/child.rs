@@ -308,16 +308,7 @@ impl Child {
     ///
     /// `kill(signal)`. Sending is not ending: for that see [`Child::stop`].
     pub fn signal(&self, signal: Signal) -> Result<bool, SignalError> {
-        let failed = |source| SignalError {
-            signal,
-            pid: self.id(),
-            source,
-        };
-        match self.process.signal(signal.as_raw()) {
-            // The exit status was taken by somebody else: it has ended.
-            Err(error) if error.raw_os_error() == Some(10) => Ok(false),
-            result => result.map_err(failed),
-        }
+        send(&self.process, signal)
     }
 
     /// Sends `SIGKILL` to this process; `false` when it has ended.
@@ -394,8 +385,7 @@ impl Child {
         let outputs = outputs
             .into_iter()
             .filter_map(|(i, o)| Some((i, Source::Output(o?))));
-        let extra = std::mem::take(&mut self.extra);
-        let extra = extra.into_iter().map(|(i, duplex)| {
+        let extra = self.take_extra().into_iter().map(|(i, duplex)| {
             duplex.end_input();
             (i, Source::Duplex(duplex))
         });
@@ -497,8 +487,16 @@ impl Child {
         outcome
     }
 
+    pub(super) fn process(&self) -> Process {
+        self.process.clone()
+    }
+
     pub(super) fn watch(&self) -> Arc<ExitWatch> {
         Arc::clone(&self.watch)
+    }
+
+    pub(super) fn take_extra(&mut self) -> BTreeMap<u32, ChildDuplex> {
+        std::mem::take(&mut self.extra)
     }
 
     pub(super) fn started_at(&self) -> Instant {
@@ -543,6 +541,20 @@ fn kill(process: &Process, tree: Tree) {
         // Gone is what we want.
         Tree::Process => drop(process.signal(Signal::KILL.as_raw())),
         Tree::Walk | Tree::Contain => process.tree().end_in_background(),
+    }
+}
+
+/// See [`Child::signal`].
+pub(super) fn send(process: &Process, signal: Signal) -> Result<bool, SignalError> {
+    let failed = |source| SignalError {
+        signal,
+        pid: process.id(),
+        source,
+    };
+    match process.signal(signal.as_raw()) {
+        // The exit status was taken by somebody else: it has ended.
+        Err(error) if error.raw_os_error() == Some(10) => Ok(false),
+        result => result.map_err(failed),
     }
 }
 

@@ -1,17 +1,20 @@
 //! A child as a row of events, in Node's order.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
 use procession_core::order::{EventOrder, Seen, Told};
+use procession_sys::Process;
 use tokio::sync::mpsc;
 
+use super::child::{SignalError, send};
 use super::command::Command;
 use super::error::SpawnError;
-use super::pipes::{ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
+use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
 use super::prepare::Defaults;
 use super::supervise::{REQUESTS, Terms, supervise};
-use super::{Child, Exit, Stdio};
+use super::{Child, Exit, Signal, Stdio};
 
 /// Events that may wait for a reader; then the child waits.
 const QUEUE: usize = 16;
