@@ -103,6 +103,15 @@ impl Limit {
         self.state == State::Over
     }
 
+    /// How many bytes may be kept at one time, but for those of the last read.
+    #[must_use]
+    pub fn most_kept(&self) -> usize {
+        match self.overflow {
+            Overflow::KeepTail => self.bytes.saturating_mul(2),
+            Overflow::Fail | Overflow::Spill => self.bytes,
+        }
+    }
+
     /// The limit in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

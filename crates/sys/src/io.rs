@@ -68,12 +68,9 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a pipe hold up to `bytes`; keeps the size it has where that is refused.
-///
-/// Worth it for a flood only: the kernel counts the sizes of a user's pipes
-/// together and gives tiny ones when there are too many.
-pub fn grow_pipe(fd: impl AsFd, bytes: usize) {
-    os::grow_pipe(fd.as_fd(), bytes);
+/// Asks for huge pages for what a large buffer has not been written to yet. A hint.
+pub fn prefer_huge_pages(buffer: &mut Vec<u8>) {
+    os::prefer_huge_pages(buffer.spare_capacity_mut());
 }
 
 /// Reads once, again on `EINTR`.

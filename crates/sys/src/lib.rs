@@ -30,7 +30,7 @@ mod os;
 mod os;
 
 pub use io::{
-    PollFd, dev_null, duplex_pair, duplicate, end_input, grow_pipe, pipe_pair, poll, read,
+    PollFd, dev_null, duplex_pair, duplicate, end_input, pipe_pair, poll, prefer_huge_pages, read,
     read_to_vec, set_nonblocking, write,
 };
 pub use os::{Process, Tree, fork_and_exec, oom_kills, platform};

@@ -13,7 +13,7 @@ use super::child::{End, assemble};
 use super::collect::Overrun;
 use super::command::{Command, Drain};
 use super::error::{RunError, SpawnError};
-use super::pipes::FLOOD_PIPE_SIZE;
+use super::pipes::MOST_IN_PIPE;
 use super::prepare::{Defaults, OurEnd, Started, start};
 use super::sink::{All, Interleaved, Sink, Taken, taken, write_to_all};
 use super::supervise::{KILL_LIMIT, Supervised, Terms};
@@ -351,7 +351,7 @@ impl<'c> Run<'c> {
                 self.read(number)?;
                 let now = received(self);
                 // A descendant may fill it as fast as we read: one pipe's worth is the child's.
-                if now == before || now - first >= FLOOD_PIPE_SIZE as u64 {
+                if now == before || now - first >= MOST_IN_PIPE as u64 {
                     break;
                 }
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
+use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, MOST_IN_PIPE};
 use super::sink::{Sink, Taken, write_to_all};
 
 /// Chunks that may wait for a slow target of a tee; then the child waits.
@@ -114,7 +114,7 @@ impl Stream {
         }
         let mut seen = 0;
         // A descendant may fill it as fast as we read: one pipe's worth is the child's.
-        while !self.ended && seen < FLOOD_PIPE_SIZE {
+        while !self.ended && seen < MOST_IN_PIPE {
             let Some(count) = self.source.read_now(self.sink.buffer())? else {
                 break;
             };

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::child::{SignalError, send};
 use super::command::Command;
 use super::error::SpawnError;
-use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, FLOOD_PIPE_SIZE};
+use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, MOST_IN_PIPE};
 use super::prepare::Defaults;
 use super::supervise::{REQUESTS, Terms, supervise};
 use super::{Child, Exit, Signal, Stdio};
@@ -210,7 +210,7 @@ impl Output {
     async fn last_look(&mut self, told: &mpsc::Sender<Event>) -> bool {
         let mut seen = 0;
         while let Some(pipe) = &mut self.pipe
-            && seen < FLOOD_PIPE_SIZE
+            && seen < MOST_IN_PIPE
         {
             self.buffer.clear();
             self.buffer.reserve(CHUNK);

@@ -11,10 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-/// What a pipe holds when nobody changed it.
-const PIPE_SIZE: usize = 64 * 1024;
-/// What a pipe is grown to once a read has found it full.
-pub(super) const FLOOD_PIPE_SIZE: usize = 1024 * 1024;
+/// The most that a pipe holds, as far as an ordinary user can make it grow.
+pub(super) const MOST_IN_PIPE: usize = 1024 * 1024;
 
 /// Standard input of a child: written here, read there. Dropping it is the end of input.
 ///
@@ -66,19 +64,15 @@ impl AsyncWrite for ChildStdin {
 }
 
 /// Standard output or error of a child: written there, read here.
-///
-/// A pipe that floods us is grown once, from 64 KiB to 1 MiB.
 #[derive(Debug)]
 pub struct ChildOutput {
     pipe: pipe::Receiver,
-    grown: bool,
 }
 
 impl ChildOutput {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             pipe: pipe::Receiver::from_owned_fd(fd)?,
-            grown: false,
         })
     }
 
@@ -92,11 +86,7 @@ impl ChildOutput {
             self.pipe.readable().await?;
             match self.pipe.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(count) => {
-                    self.grow_if_full(count);
-                    return Ok(count);
-                }
-                Err(error) => return Err(error),
+                result => return result,
             }
         }
     }
@@ -106,13 +96,6 @@ impl ChildOutput {
     /// Asks the kernel, not the reactor, which may not have heard of it yet.
     pub(super) fn read_now(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
         read_now(&self.pipe, buffer)
-    }
-
-    fn grow_if_full(&mut self, count: usize) {
-        if count >= PIPE_SIZE && !self.grown {
-            self.grown = true;
-            procession_sys::grow_pipe(&self.pipe, FLOOD_PIPE_SIZE);
-        }
     }
 
     /// Reads line by line, each without its ending, each up to 1 MiB long.
@@ -133,10 +116,7 @@ impl AsyncRead for ChildOutput {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.pipe).poll_read(cx, buffer))?;
-        self.grow_if_full(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.pipe).poll_read(cx, buffer)
     }
 }
 

@@ -165,6 +165,8 @@ fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
     if program.is_empty() {
         return Err(invalid(command, "program", "it is empty"));
     }
+    // Before `argv0`, which is the same text unless it was set.
+    let programs = candidates(command, program)?;
     let argv0 = command.argv0.clone().unwrap_or_else(|| program.to_owned());
     let mut args = vec![c_string(command, argv0, || "argv0".into())?];
     for (number, arg) in command.final_args().into_iter().enumerate() {
@@ -175,7 +177,7 @@ fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
     let variables = environment(command)?;
     let cwd = command.current_dir.clone().map(PathBuf::into_os_string);
     Ok(SpawnPlan {
-        programs: candidates(command, program)?,
+        programs,
         args,
         inherit_env: !command.clear_env,
         env_without: variables.without,

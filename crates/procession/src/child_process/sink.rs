@@ -15,6 +15,10 @@ use super::transform::Running;
 
 /// Room for a first read; a pipe holds as much.
 const FIRST_READ: usize = 64 * 1024;
+/// From here on an output is a flood.
+const LARGE: usize = 1024 * 1024;
+/// More than this is not asked for at once.
+const HUGE: usize = 256 * 1024 * 1024;
 /// A read with less room than this is not worth its call.
 const LEAST_ROOM: usize = 16 * 1024;
 
@@ -51,6 +55,27 @@ impl All {
         self.bytes.drain(..surplus);
         mem::take(&mut self.bytes)
     }
+}
+
+/// Makes room: by doubling while small, then at once for all that may be kept.
+///
+/// Memory costs nothing until it is written to, and most of the cost of keeping
+/// a flood is page faults: so it comes in huge pages where the kernel has them,
+/// in one piece, since such a piece cannot be grown without copying.
+fn grow(buffer: &mut Vec<u8>, most: usize) {
+    if buffer.capacity() < LARGE {
+        buffer.reserve(buffer.len().max(FIRST_READ));
+        return;
+    }
+    let step = most
+        .checked_sub(buffer.len())
+        .filter(|step| *step > 0)
+        .unwrap_or(buffer.len());
+    // Where memory is promised sparingly, a small step may still be had.
+    if buffer.try_reserve_exact(step).is_err() {
+        buffer.reserve(LARGE);
+    }
+    procession_sys::prefer_huge_pages(buffer);
 }
 
 /// Takes what arrived, at the end.
@@ -117,14 +142,14 @@ impl Sink {
 
     /// Where to read into; there is room.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        let most = self.limit.most_kept().saturating_add(FIRST_READ).min(HUGE);
         let buffer = if self.is_plain() {
             &mut self.kept
         } else {
             &mut self.raw
         };
         if buffer.capacity() - buffer.len() < LEAST_ROOM {
-            // Doubling: large buffers move by remapping, not by copying.
-            buffer.reserve(buffer.len().max(FIRST_READ));
+            grow(buffer, most);
         }
         buffer
     }
@@ -219,6 +244,9 @@ impl Sink {
             None => self.limit.surplus(self.kept.len()),
         };
         self.kept.drain(..surplus);
+        if self.kept.capacity() - self.kept.len() > LARGE {
+            self.kept.shrink_to_fit();
+        }
         if let Some(file) = &mut self.spill {
             // Rewinding an unnamed file of ours cannot fail.
             let _ = file.seek(SeekFrom::Start(0));

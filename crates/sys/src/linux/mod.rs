@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod immortal;
+mod memory;
 mod pipes;
 mod probe;
 mod proc_files;
@@ -11,7 +12,8 @@ mod reaper;
 mod spawn;
 mod tree;
 
-pub(crate) use pipes::{duplex_pair, grow_pipe, pipe_pair};
+pub(crate) use memory::prefer_huge_pages;
+pub(crate) use pipes::{duplex_pair, pipe_pair};
 pub use probe::{oom_kills, platform};
 pub use process::Process;
 pub use spawn::fork_and_exec;

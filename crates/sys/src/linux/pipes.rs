@@ -1,10 +1,10 @@
 //! Pipes and sockets that are close-on-exec from birth.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 pub(crate) fn pipe_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
@@ -18,9 +18,4 @@ pub(crate) fn duplex_pair() -> io::Result<(OwnedFd, OwnedFd)> {
         flags,
         None,
     )?)
-}
-
-pub(crate) fn grow_pipe(fd: BorrowedFd<'_>, bytes: usize) {
-    // Refused above the user's share; the pipe works as it is.
-    let _ = fcntl_setpipe_size(fd, bytes);
 }

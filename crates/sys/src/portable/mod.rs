@@ -13,8 +13,11 @@ pub(crate) mod raw;
 mod spawn;
 mod tree;
 
-pub(crate) use pipes::{duplex_pair, grow_pipe, pipe_pair};
+pub(crate) use pipes::{duplex_pair, pipe_pair};
 pub use probe::{oom_kills, platform};
 pub use process::Process;
 pub use spawn::fork_and_exec;
 pub use tree::Tree;
+
+/// There is no such hint here.
+pub(crate) fn prefer_huge_pages(_: &mut [std::mem::MaybeUninit<u8>]) {}

@@ -1,7 +1,7 @@
 //! Pipes and sockets; close-on-exec is set after their birth, under a lock.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{PoisonError, RwLock};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -34,6 +34,3 @@ fn marked(make: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>) -> io::Result<(
     fcntl_setfd(&other, FdFlags::CLOEXEC)?;
     Ok((one, other))
 }
-
-/// POSIX pipes have the size they have.
-pub(crate) fn grow_pipe(_: BorrowedFd<'_>, _: usize) {}
