@@ -12,6 +12,8 @@ use procession_testkit::leaks::Oracle;
 fn procession(oracle: &Oracle, path: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_procession"));
     command.args(args).env_clear().env("PATH", path);
+    // A terminal that can show colour; what is seen here is a pipe.
+    command.env("TERM", "xterm");
     command.envs([oracle.tag()]);
     command
 }

@@ -51,7 +51,7 @@ pub(crate) unsafe fn become_program(raw: &mut RawPlan<'_>) -> Failure {
 
 unsafe fn prepare(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
     raw::reset_signals();
-    enter_session(raw.plan.session)?;
+    enter_session(raw.session)?;
     if let Some(cgroup) = &raw.cgroup {
         check(Step::Cgroup, raw::write_zero(cgroup))?;
     }

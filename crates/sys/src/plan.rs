@@ -120,6 +120,8 @@ pub(crate) struct RawPlan<'a> {
     pub(crate) fds: Vec<(i32, i32)>,
     /// First number above every index: where sources are lifted to.
     pub(crate) above: i32,
+    /// The plan's session, or a process group where that is all that holds a tree.
+    pub(crate) session: Session,
     /// `cgroup.procs` of the control group to join.
     pub(crate) cgroup: Option<OwnedFd>,
     /// Whether the child is to adopt its orphaned descendants.
@@ -146,6 +148,7 @@ impl<'a> RawPlan<'a> {
                 .map(|fd| (fd.source.as_raw_fd(), fd.index))
                 .collect(),
             above: highest + 1,
+            session: plan.session,
             cgroup: None,
             subreaper: false,
             parent: std::process::id().cast_signed(),

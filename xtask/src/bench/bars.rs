@@ -61,6 +61,7 @@ fn bars(results: &Results) -> Vec<Bar> {
     for scenario in [
         "plain",
         "plain-heap",
+        "parent-death",
         "user-heap",
         "descriptor-heap",
         "session-heap",

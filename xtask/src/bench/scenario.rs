@@ -78,6 +78,17 @@ const fn transfer(
     }
 }
 
+const WITH_PIDFD: &[&str] = &[
+    "raw",
+    "raw-pidfd",
+    "ours",
+    "ours-blocking",
+    "std",
+    "tokio",
+    "duct",
+    "node",
+];
+
 /// All of them, in the order of the tables. A scenario with a big heap stands
 /// behind the same one without: [`super::bars`] compares the two.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -85,7 +96,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "plain",
         "`/bin/true`, one after the other",
         ["sequential", "plain", "0"],
-        ALL,
+        WITH_PIDFD,
     ),
     spawn(
         "plain-heap",

@@ -179,7 +179,7 @@ impl Child {
     /// cancellation, the feeding of an input.
     pub(super) fn start_tasks(&mut self) {
         if self.command.timeout.is_some() || self.command.cancel.is_some() {
-            self.supervisor();
+            self.start_supervisor();
         }
         self.start_feeding();
     }
@@ -199,6 +199,15 @@ impl Child {
             // A child that does not read all of its input is no error of ours.
             let _ = collector.run(&overruns).await;
         });
+    }
+
+    pub(super) fn start_supervisor(&mut self) {
+        self.supervisor();
+    }
+
+    /// Waits for the end that the supervising task brings about or sees.
+    pub(super) async fn supervised(&mut self) -> io::Result<Supervised> {
+        self.supervisor().supervised().await
     }
 
     fn supervisor(&mut self) -> &mut Supervisor {
@@ -491,16 +500,8 @@ impl Child {
         self.process.clone()
     }
 
-    pub(super) fn watch(&self) -> Arc<ExitWatch> {
-        Arc::clone(&self.watch)
-    }
-
     pub(super) fn take_extra(&mut self) -> BTreeMap<u32, ChildDuplex> {
         std::mem::take(&mut self.extra)
-    }
-
-    pub(super) fn started_at(&self) -> Instant {
-        self.started
     }
 
     /// Lets go of the descriptors that the command brought along: whoever reads

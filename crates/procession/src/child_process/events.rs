@@ -13,7 +13,6 @@ use super::command::Command;
 use super::error::SpawnError;
 use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, MOST_IN_PIPE};
 use super::prepare::Defaults;
-use super::supervise::{REQUESTS, Terms, supervise};
 use super::{Child, Exit, Signal, Stdio};
 
 /// Events that may wait for a reader; then the child waits.
@@ -151,6 +150,8 @@ impl Command {
         match Child::spawn(self, Defaults::Pipes) {
             Ok(mut child) => {
                 child.start_moving();
+                // A task of its own: a time-out holds while nobody listens, and after.
+                child.start_supervisor();
                 let (stdin, extra) = (child.stdin.take(), child.take_extra());
                 let process = Some(child.process());
                 tokio::spawn(tell(child, told));
@@ -241,10 +242,7 @@ impl Output {
 
 /// Sees the child through; the only sender of its events.
 async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
-    let terms = Terms::new(child.command(), child.started_at());
-    let cancel = terms.cancel.clone();
-    let (_requests, arriving) = mpsc::channel(REQUESTS);
-    let mut supervising = std::pin::pin!(supervise(child.watch(), terms, arriving));
+    let (pid, cancel) = (child.id(), child.command().cancel.clone());
     let mut stdout = Output {
         index: 1,
         pipe: child.stdout.take(),
@@ -255,13 +253,14 @@ async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
         pipe: child.stderr.take(),
         buffer: Vec::new(),
     };
+    let mut supervising = std::pin::pin!(child.supervised());
     let streams = [&stdout, &stderr]
         .into_iter()
         .filter(|o| o.pipe.is_some())
         .map(|o| o.index);
     let mut order = EventOrder::new(streams);
     let (mut aborted, mut exit) = (false, None);
-    let _ = told.send(Event::Spawn { pid: child.id() }).await;
+    let _ = told.send(Event::Spawn { pid }).await;
     loop {
         let deadline = order.deadline();
         let seen = tokio::select! {

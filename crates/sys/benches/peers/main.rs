@@ -1,7 +1,7 @@
 //! The contenders that are not ours, and the limit: what a C program does.
 //!
-//! They stand in this package because some of them need `unsafe` for what ours
-//! does without: `std` and `tokio` know a new session, a further descriptor and
+//! They stand with procession-sys because some of them need `unsafe` for what
+//! ours does without: `std` and `tokio` know a new session, a further descriptor and
 //! a parent-death signal only as a `pre_exec`. Run by `cargo xtask bench spawn`.
 #![expect(
     clippy::print_stdout,
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn prepare(job: &Job) -> io::Result<Option<Run>> {
     match job.contender.as_str() {
-        "raw" => raw::prepare(job).map(Some),
+        "raw" | "raw-pidfd" => raw::prepare(job).map(Some),
         "std" => Ok(Some(blocking::std(job))),
         "duct" => Ok(Some(blocking::duct(job))),
         "tokio" => asynchronous::prepare(job).map(Some),

@@ -1,5 +1,8 @@
 //! The limit: `vfork`, `execve` and `waitpid` in a loop, and `read` in a loop,
 //! as a C program would, with no check that the start went well.
+//!
+//! `raw-pidfd` is the same loop by a C program that cannot signal or wait for a
+//! reused number: it has a pidfd from the kernel, polls it and waits by it.
 #![expect(unsafe_code, reason = "it is written as in C")]
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -120,19 +123,23 @@ impl Forker {
     }
 
     fn spawn(&mut self, start: &Start) -> io::Result<c_int> {
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let top = self.stack.as_mut_ptr_range().end;
+        self.clone(start, 0, ptr::null_mut())
+    }
+
+    fn spawn_with_pidfd(&mut self, start: &Start) -> io::Result<OwnedFd> {
+        let mut pidfd = -1;
+        self.clone(start, libc::CLONE_PIDFD, &raw mut pidfd)?;
+        // SAFETY: just made by the kernel, known to nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+    }
+
+    fn clone(&mut self, start: &Start, more: c_int, pidfd: *mut c_int) -> io::Result<c_int> {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | more;
+        let top: *mut c_void = self.stack.as_mut_ptr_range().end.cast();
+        let argument: *mut c_void = (&raw const *start).cast_mut().cast();
         // SAFETY: the stack is the child's until its `execve`, which CLONE_VFORK
-        // waits for; `start` outlives that, too.
-        let pid = unsafe {
-            libc::clone(
-                child,
-                top.cast(),
-                flags,
-                (&raw const *start).cast_mut().cast(),
-            )
-        };
-        check(pid)
+        // waits for; `start` and `pidfd` outlive that, too.
+        check(unsafe { libc::clone(child, top, flags, argument, pidfd) })
     }
 }
 
@@ -155,6 +162,9 @@ pub(crate) fn prepare(job: &Job) -> io::Result<Run> {
         Task::Sequential | Task::Parallel => {
             let start = Start::new(&[TRUE.to_owned()], job.feature)?;
             let ways = if job.task == Task::Parallel { WAYS } else { 1 };
+            if job.contender == "raw-pidfd" {
+                return Ok(Box::new(move |ops| by_pidfd(&ops, &mut forker, &start)));
+            }
             Ok(Box::new(move |ops| {
                 spawn_and_wait(&ops, ways, &mut forker, &start)
             }))
@@ -202,6 +212,26 @@ fn spawn_and_wait(ops: &Ops, ways: u32, forker: &mut Forker, start: &Start) -> i
         wait_for(-1)?;
         alive -= 1;
     }
+}
+
+/// One child after the other, each by its pidfd.
+fn by_pidfd(ops: &Ops, forker: &mut Forker, start: &Start) -> io::Result<()> {
+    while ops.claim() {
+        let before = Instant::now();
+        let pidfd = forker.spawn_with_pidfd(start)?;
+        ops.done(before.elapsed());
+        let mut ready = libc::pollfd {
+            fd: pidfd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one local struct, as is said.
+        check(unsafe { libc::poll(&raw mut ready, 1, -1) })?;
+        let id = pidfd.as_raw_fd().cast_unsigned();
+        // SAFETY: a null pointer is no wish for the details.
+        check(unsafe { libc::waitid(libc::P_PIDFD, id, ptr::null_mut(), libc::WEXITED) })?;
+    }
+    Ok(())
 }
 
 /// Starts the flooding child and reads its output to the end; gives the bytes.

@@ -109,7 +109,12 @@ fn find_place() -> Result<PathBuf, String> {
         .strip_prefix(&root)
         .unwrap_or(path)
         .trim_start_matches('/');
-    let place = Path::new(&mount).join(below);
+    let mount = Path::new(&mount);
+    let place = if below.is_empty() {
+        mount.to_owned()
+    } else {
+        mount.join(below)
+    };
     let probe = create_in(&place).map_err(|e| format!("{}: {e}", place.display()))?;
     let usable = probe
         .procs_file()

@@ -29,13 +29,17 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
     let waiter = Waiter::start().map_err(StartError::prepare)?;
     let (reason, report) = pipe_pair().map_err(StartError::prepare)?;
     let mut raw = RawPlan::new(plan);
+    if plan.contain && plan.session == Session::Inherit {
+        // A process group is all there is to hold a tree with.
+        raw.session = Session::Group(0);
+    }
     let pid = fork(&mut raw, &report)?;
     drop(report);
     if let Some(failure) = read_failure(&reason) {
         waiter.discard(pid);
         return Err(failure);
     }
-    let grouped = match plan.session {
+    let grouped = match raw.session {
         Session::New | Session::Group(0) => true,
         Session::Group(_) | Session::Inherit => false,
     };
