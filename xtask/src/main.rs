@@ -10,6 +10,7 @@
 
 mod bench;
 mod cargo;
+mod chaos;
 mod ci;
 mod code_only;
 mod counts;
@@ -57,6 +58,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         does: "who depends on whom, and where unsafe code and system names are",
         run: deps::run,
+    },
+    Command {
+        name: "chaos",
+        arguments: "[--rounds N]",
+        does: "many rounds of kills, drops and failing system calls; takes minutes",
+        run: chaos::run,
     },
     Command {
         name: "features",
