@@ -38,7 +38,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "ci",
         arguments: "",
-        does: "all checks below, and formatting and lints",
+        does: "formatting, lints, deps, features, docs, test, portable",
         run: ci::run,
     },
     Command {

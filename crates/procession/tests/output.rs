@@ -4,31 +4,29 @@
 
 #[path = "support/facts.rs"]
 mod facts;
+#[path = "support/processes.rs"]
+mod processes;
 mod support;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use facts::{is_alive, is_linux_side, skip, state};
+use facts::{is_linux_side, skip};
+use processes::is_alive;
 use procession::child_process::{
-    Command, Drain, FileMode, MaxBuffer, Resource, RunError, Stdio, Target, Transform, Tree,
-    Verdict,
+    Command, Drain, FileMode, MaxBuffer, Resource, Stdio, Target, Transform, Tree, Verdict,
 };
 use procession::{Exit, Outcome, Signal};
 use procession_testkit::wait;
 use rustix::process::{Pid, kill_process};
 use support::{scene, tagged, testkit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
-use tokio_util::sync::CancellationToken;
 
 const MIB: usize = 1024 * 1024;
-/// A signal that ends nobody unless asked to: as deaf as a child can be.
-const UNHEARD: Signal = Signal::CONT;
-const SOON: Duration = Duration::from_millis(50);
 
 fn killed(signal: Signal) -> Exit {
     Exit::Signal {
@@ -388,182 +386,6 @@ fn what_the_child_wrote_itself_is_read_even_without_time_to_drain() {
                 assert!(outcome.stdout == alphabet(900_000));
             }
         }
-    });
-}
-
-#[test]
-fn a_timeout_escalates() {
-    scene(async |oracle| {
-        let mut command = testkit(oracle, &["sleep", "60"]);
-        command.timeout(SOON);
-        let error = command.output().await.unwrap_err();
-        let text = format!("`{command}` ran longer than 50ms and was ended");
-        assert_eq!(error.to_string(), text);
-        assert_eq!(error.node_code(), Some("ETIMEDOUT"));
-        let outcome = error.outcome().unwrap();
-        assert_eq!(outcome.verdict, Verdict::TimedOut(SOON));
-        assert_eq!(
-            (outcome.exit, outcome.forced),
-            (killed(Signal::TERM), false)
-        );
-
-        command.kill_signal(UNHEARD).grace(SOON);
-        let outcome = command.outcome().await.unwrap();
-        assert_eq!((outcome.exit, outcome.forced), (killed(Signal::KILL), true));
-        assert_eq!(
-            outcome.cause(),
-            format!(
-                "`{command}` was ended by SIGKILL (killed) after its 50ms were over, \
-                 after it did not react in its grace period"
-            )
-        );
-
-        // Asked for by name, it is no escalation.
-        command.kill_signal(Signal::KILL);
-        let outcome = command.outcome().await.unwrap();
-        assert_eq!(
-            (outcome.exit, outcome.forced),
-            (killed(Signal::KILL), false)
-        );
-    });
-}
-
-#[test]
-fn a_timeout_keeps_the_output_and_a_polite_end_is_a_timeout_too() {
-    scene(async |oracle| {
-        // As long as it takes a busy machine to get the child ready.
-        for limit in [200, 1000, 5000, 20_000].map(Duration::from_millis) {
-            let mut deaf = testkit(oracle, &["ignore-term"]);
-            let deaf = deaf.timeout(limit).grace(SOON).outcome().await.unwrap();
-            let mut polite = testkit(oracle, &["term-exit", "0"]);
-            let polite = polite.timeout(limit).outcome().await.unwrap();
-            if deaf.stdout != b"ready\n" || polite.stdout != b"ready\nbye\n" {
-                continue;
-            }
-            assert_eq!((deaf.exit, deaf.forced), (killed(Signal::KILL), true));
-            assert_eq!((polite.exit, polite.forced), (Exit::Code(0), false));
-            assert_eq!(polite.verdict, Verdict::TimedOut(limit));
-            assert!(!polite.success());
-            return assert!(matches!(polite.check(), Err(RunError::TimedOut { .. })));
-        }
-        panic!("never ready");
-    });
-}
-
-#[test]
-fn a_timeout_ends_the_programs_of_a_shell_line() {
-    if !is_linux_side() {
-        return skip("a timeout of a shell line", "needs a tree walk");
-    }
-    scene(async |oracle| {
-        let line = "sleep 60 & echo $!; sleep 60 & echo $!; wait";
-        for limit in [200, 1000, 5000, 20_000].map(Duration::from_millis) {
-            let mut command = tagged(oracle, Command::shell(line), &[]);
-            let outcome = command.timeout(limit).outcome().await.unwrap();
-            let programs = numbers(&outcome);
-            assert!(!programs.iter().any(|pid| is_alive(*pid)));
-            if programs.len() == 2 {
-                break;
-            }
-        }
-        let mut command = tagged(oracle, Command::shell("sleep 60 | sleep 60"), &[]);
-        let outcome = command.timeout(SOON).outcome().await.unwrap();
-        assert_eq!(outcome.verdict, Verdict::TimedOut(SOON));
-        // The oracle looks for the rest of it.
-    });
-}
-
-#[test]
-fn a_timeout_holds_when_nobody_waits() {
-    scene(async |oracle| {
-        let mut command = testkit(oracle, &["sleep", "60"]);
-        let child = command.timeout(SOON).spawn().unwrap();
-        let pid = child.id();
-        drop(child);
-        while is_alive(pid) {
-            tokio::task::yield_now().await;
-        }
-    });
-}
-
-#[test]
-fn a_cancellation_ends_the_child_before_and_after_its_start() {
-    scene(async |oracle| {
-        let token = CancellationToken::new();
-        let mut command = testkit(oracle, &["ready-sleep"]);
-        command.cancel_on(token.clone());
-        let child = command.spawn().unwrap();
-        let mut running = pin!(child.outcome());
-        tokio::select! {
-            biased;
-            outcome = &mut running => panic!("{outcome:?}"),
-            () = std::future::ready(()) => token.cancel(),
-        }
-        let outcome = running.await.unwrap();
-        assert_eq!(outcome.verdict, Verdict::Canceled);
-        assert_eq!(outcome.exit, killed(Signal::TERM));
-
-        let error = command.output().await.unwrap_err();
-        assert_eq!(error.to_string(), format!("`{command}` was cancelled"));
-        assert_eq!(error.node_code(), Some("ABORT_ERR"));
-        let error = command.output_blocking().unwrap_err();
-        assert!(matches!(error, RunError::Canceled { .. }));
-    });
-}
-
-#[test]
-fn a_dropped_run_kills_its_tree_when_it_is_told_to() {
-    scene(async |oracle| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pids");
-        let line = "sleep 60 & echo $$ $! > \"$0.new\"; mv \"$0.new\" \"$0\"; wait";
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", line])
-            .arg(&path)
-            .envs([oracle.tag()])
-            .kill_on_drop();
-        if !is_linux_side() {
-            command.process_group(0);
-        }
-        let mut pids = Vec::new();
-        {
-            let mut running = pin!(command.outcome());
-            while pids.is_empty() {
-                tokio::select! {
-                    biased;
-                    outcome = &mut running => panic!("{outcome:?}"),
-                    () = tokio::task::yield_now() => {}
-                }
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                pids = text
-                    .split_whitespace()
-                    .map(|n| n.parse().unwrap())
-                    .collect();
-            }
-        }
-        for pid in pids {
-            wait::until("its end", || (!is_alive(pid)).then_some(()));
-        }
-    });
-}
-
-#[test]
-fn a_dropped_run_goes_on_by_default_and_is_reaped() {
-    scene(async |oracle| {
-        let (ours, theirs) = io::pipe().unwrap();
-        let mut command = testkit(oracle, &["exit-on-eof", "0"]);
-        command.stdin(OwnedFd::from(ours));
-        let mut child = command.spawn().unwrap();
-        drop(command);
-        let pid = child.id();
-        let mut ready = [0; 6];
-        let mut stdout = child.stdout.take().unwrap();
-        stdout.read_exact(&mut ready).await.unwrap();
-        drop(child);
-        assert!(is_alive(pid));
-        drop(theirs);
-        wait::until("no zombie", || state(pid).is_none().then_some(()));
     });
 }
 

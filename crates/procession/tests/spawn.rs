@@ -4,6 +4,8 @@
 
 #[path = "support/facts.rs"]
 mod facts;
+#[path = "support/processes.rs"]
+mod processes;
 #[path = "support/roles.rs"]
 mod roles;
 mod support;
@@ -12,7 +14,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use facts::{is_alive, is_linux_side, skip, state};
+use facts::{is_linux_side, skip};
+use processes::{is_alive, state};
 use procession::child_process::{Child, Command, Resource, Tree, TreeLevel};
 use procession::{Exit, Outcome, RunError, Signal, SpawnError};
 use procession_testkit::leaks::Oracle;

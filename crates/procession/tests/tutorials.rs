@@ -41,6 +41,7 @@ macro_rules! tutorials {
 
         #[test]
         fn every_row_has_its_test() {
+            let _alone = procession_testkit::leaks::exclusive();
             let mut tests = [$(stringify!($row)),*];
             let mut rows = rows::dirs();
             tests.sort_unstable();

@@ -248,13 +248,16 @@ impl<'c> Run<'c> {
         }
         match (action, &self.tree) {
             (Action::None, _) => {}
-            (Action::Terminate(signal), Some(tree)) => drop(tree.signal(signal.as_raw())),
-            (Action::Terminate(signal), None) => {
+            // Somebody was found; see the async owner.
+            (Action::Terminate(signal), Some(tree)) if tree.signal(signal.as_raw()) > 0 => {}
+            (Action::Terminate(signal), _) => {
                 self.send(signal);
                 self.send(Signal::CONT);
             }
-            (Action::Kill, Some(tree)) => drop(tree.end(KILL_LIMIT)),
-            (Action::Kill, None) => self.send(Signal::KILL),
+            (Action::Kill, tree) => {
+                tree.as_ref().map(|tree| tree.end(KILL_LIMIT));
+                self.send(Signal::KILL);
+            }
         }
     }
 

@@ -253,6 +253,11 @@ impl Child {
     }
 
     /// How completely the child's descendants can be found when it is stopped.
+    ///
+    /// # Platform
+    ///
+    /// On the portable side the level is that of a process group, or of the
+    /// process alone, whatever [`Tree`] asked for.
     #[must_use]
     pub fn tree_level(&self) -> TreeLevel {
         match self.command.tree {
@@ -298,6 +303,10 @@ impl Child {
     }
 
     /// What the process used, once it has ended.
+    ///
+    /// # Node
+    ///
+    /// Nothing like it: `process.resourceUsage()` is about the parent.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.process
@@ -325,6 +334,11 @@ impl Child {
     /// # Errors
     ///
     /// As [`Child::signal`].
+    ///
+    /// # Node
+    ///
+    /// `kill('SIGKILL')`. `kill()` without a signal sends `SIGTERM` there, as
+    /// [`Child::signal`] with [`Signal::TERM`] does here.
     pub fn kill(&self) -> Result<bool, SignalError> {
         self.signal(Signal::KILL)
     }

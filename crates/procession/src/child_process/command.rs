@@ -114,7 +114,7 @@ impl MaxBuffer {
         }
     }
 
-    /// Keeps the last `bytes`.
+    /// Keeps the last `bytes`, and lets the child run.
     #[must_use]
     pub fn tail(bytes: usize) -> Self {
         Self {
@@ -140,12 +140,17 @@ impl MaxBuffer {
 ///
 /// Node signals the child alone, so the programs of a shell line survive their
 /// time-out. execa's `killDescendants` uses a process group, which `setsid` leaves.
+///
+/// # Platform
+///
+/// On the portable side a tree is the process group of a child that leads one
+/// ([`Command::process_group`] with 0, [`Command::detached`]), else the child alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tree {
     /// The child alone, as in Node.
     Process,
-    /// On a stop, time-out or cancellation: whatever descends from it at that
-    /// moment. Costs nothing before. Misses daemons that were re-parented.
+    /// On a stop, time-out, cancellation or too much output: whatever descends
+    /// from it at that moment. Costs nothing before. Misses daemons that were re-parented.
     #[default]
     Walk,
     /// Whatever it ever started, also when it ends by itself: a control group
@@ -167,6 +172,10 @@ impl Tree {
 /// How long output is read after the child's end while something else holds it open.
 ///
 /// What the child itself wrote is in the pipe when it ends and is always read.
+///
+/// # Node
+///
+/// Always [`Drain::UntilClosed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
     /// For so long; then [`Outcome::leaked`](super::Outcome::leaked) says what is still open.
@@ -197,6 +206,16 @@ impl Command {
     /// The words of a line, split as a shell would, without running one.
     ///
     /// `None` when a quote is not closed or there is no word.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::child_process::Command;
+    ///
+    /// let command = Command::parse("git log --format='%h %s' $HOME").ok_or("no words")?;
+    /// assert_eq!(command.to_string(), "git log '--format=%h %s' '$HOME'");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = shlex::split(line)?.into_iter();
@@ -247,7 +266,7 @@ impl Command {
         self
     }
 
-    /// Sets `argv[0]`; by default the program as given.
+    /// Sets `argv[0]`; by default the program as given (Node's `argv0`).
     pub fn argv0(&mut self, argv0: impl AsRef<OsStr>) -> &mut Self {
         self.argv0 = Some(argv0.as_ref().to_owned());
         self
@@ -334,13 +353,21 @@ impl Command {
     }
 
     /// Runs as this user. The supplementary groups are dropped unless
-    /// [`Command::groups`] gives others.
+    /// [`Command::groups`] gives others, or we have no right to drop them.
+    ///
+    /// # Node
+    ///
+    /// `uid`.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.credentials.uid = Some(uid);
         self
     }
 
-    /// Runs as this group.
+    /// Runs as this group. The supplementary groups go as with [`Command::uid`].
+    ///
+    /// # Node
+    ///
+    /// `gid`.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.credentials.gid = Some(gid);
         self
@@ -353,6 +380,10 @@ impl Command {
     }
 
     /// Gives the child a session of its own (`setsid`): the terminal's signals do not reach it.
+    ///
+    /// # Node
+    ///
+    /// `detached`. There `unref` lets the parent end first; here nothing holds it.
     pub fn detached(&mut self) -> &mut Self {
         self.session = Session::New;
         self
@@ -414,7 +445,13 @@ impl Command {
         self
     }
 
-    /// Ends the child when the token is cancelled (Node's `signal`).
+    /// Ends the child when the token is cancelled.
+    ///
+    /// The `_blocking` methods look at it every 10 ms.
+    ///
+    /// # Node
+    ///
+    /// The option `signal`.
     pub fn cancel_on(&mut self, token: CancellationToken) -> &mut Self {
         self.cancel = Some(token);
         self
@@ -457,7 +494,12 @@ impl Command {
         self
     }
 
-    /// Keeps standard output and error interleaved as well.
+    /// Keeps standard output and error interleaved as well, as they arrived: the
+    /// last bytes up to the limit of [`Command::max_buffer`].
+    ///
+    /// # Node
+    ///
+    /// execa's `all`.
     pub fn all(&mut self) -> &mut Self {
         self.all = true;
         self

@@ -110,12 +110,9 @@ impl Command {
     /// Starts the child and tells what happens to it in Node's order: `spawn`,
     /// output, `exit`, the ends of the outputs, `close`.
     ///
-    /// A start that fails is an event too. When the events are dropped the child
+    /// A start that fails is an event too, also the one outside of a tokio runtime
+    /// ([`SpawnError::NoRuntime`]). When the events are dropped the child
     /// goes on, unless [`Command::kill_on_drop`] is set; its outputs are closed.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime a start fails with [`SpawnError::NoRuntime`]; this never panics.
     ///
     /// # Node
     ///

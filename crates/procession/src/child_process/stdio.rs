@@ -108,6 +108,20 @@ impl Stdio {
     }
 
     /// Several places at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::child_process::{Command, FileMode, Stdio, Target};
+    ///
+    /// let log = Target::File("/dev/null".into(), FileMode::Append);
+    /// let outcome = Command::new("echo")
+    ///     .arg("built")
+    ///     .stdout(Stdio::tee([Target::Capture, log]))
+    ///     .output_blocking()?;
+    /// assert_eq!(outcome.stdout_str()?, "built");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tee(targets: impl IntoIterator<Item = Target>) -> Self {
         Self::Tee(targets.into_iter().collect())
     }

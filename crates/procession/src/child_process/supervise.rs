@@ -163,14 +163,26 @@ impl Owner {
         };
         let number = signal.as_raw();
         // Reading `/proc` takes milliseconds: not on a thread of the runtime.
-        let _ = offload(move || tree.signal(number)).await;
+        if offload(move || tree.signal(number)).await == Ok(0) {
+            // Nobody was found: without a descriptor there is nothing to look with.
+            send(&self.process, signal);
+            send(&self.process, Signal::CONT);
+        }
     }
 
     fn kill(&mut self) {
         trace::signal(self.process.id(), Signal::KILL);
         match self.tree_to_end() {
             None => send(&self.process, Signal::KILL),
-            Some(tree) => self.killing = Some(offload(move || tree.end(KILL_LIMIT))),
+            Some(tree) => {
+                let process = self.process.clone();
+                self.killing = Some(offload(move || {
+                    let ended = tree.end(KILL_LIMIT);
+                    // The root itself, even if there was no descriptor to find the tree with.
+                    send(&process, Signal::KILL);
+                    ended
+                }));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) fn normalise(output: &str, tmp: &Path, program: &Path) -> String {
     let mut before = String::new();
     for line in fold_npm_help(&text).split_inclusive('\n') {
         let (line, ending) = line.strip_suffix('\n').map_or((line, ""), |l| (l, "\n"));
-        let pids = replace_words(line, "pid: ", "pid: <pid>", |rest| digits(rest));
+        let pids = replace_words(line, "pid: ", "pid: <pid>", digits);
         let line = replace_words(&pids, "v", "<version>", version);
         let line = listing(&total(&line));
         let is_frame = line.starts_with("    at ") && ending == "\n";

@@ -46,10 +46,16 @@ impl Cgroup {
         members
     }
 
-    /// Whether a living process is in it.
+    /// Whether a living process is in it. A group that is gone has none; one
+    /// that cannot be asked, for want of a descriptor, counts as populated.
     pub(super) fn is_populated(&self) -> bool {
-        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
-        events.lines().any(|line| line == "populated 1")
+        match fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(events) => events.lines().any(|line| line == "populated 1"),
+            Err(error) => {
+                let gone = [Some(libc::ENOENT), Some(libc::ENODEV)];
+                !gone.contains(&error.raw_os_error())
+            }
+        }
     }
 
     /// Kills everybody in it, forks that race the kill included.

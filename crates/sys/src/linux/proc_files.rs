@@ -1,6 +1,7 @@
 //! What `/proc` says about other processes.
 
-use std::fs;
+use std::cmp::Reverse;
+use std::{fs, io};
 
 /// The children of a process, by its threads' `children` files, or by a look
 /// at every process where the kernel was built without them.
@@ -45,23 +46,71 @@ pub(super) fn all_processes() -> Vec<u32> {
         .collect()
 }
 
+/// The same, the youngest first: of those that live for a moment only, the ones
+/// at the end of the list would be gone when it is their turn.
+pub(super) fn all_processes_by_age() -> Vec<u32> {
+    let mut pids = all_processes();
+    let youngest = last_pid().unwrap_or(u32::MAX);
+    // Numbers are given out in turn and begin again from below.
+    pids.sort_unstable_by_key(|pid| (*pid > youngest, Reverse(*pid)));
+    pids
+}
+
+/// The number that was given out last.
+fn last_pid() -> Option<u32> {
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    load.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
 /// The parent of a process that is there and not a zombie.
 pub(super) fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, a parenthesis included.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let stat = stat_of(pid)?;
+    let mut fields = stat.split_ascii_whitespace();
     match fields.next()? {
         "Z" | "X" => None,
         _ => fields.next()?.parse().ok(),
     }
 }
 
-/// Whether the process was started with this `NAME=value` in its environment.
-pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
-    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    environ
-        .split(|byte| *byte == 0)
-        .any(|entry| entry == variable)
+/// The fields of `/proc/PID/stat` from the state on.
+fn stat_of(pid: u32) -> Option<String> {
+    let mut stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, a parenthesis included.
+    let name_ends = stat.rfind(')')?;
+    Some(stat.split_off(name_ends + 1))
+}
+
+/// Tells a process from a later one of the same number: number and start time.
+pub(super) type Identity = (u32, u64);
+
+fn identity_of(pid: u32) -> Option<Identity> {
+    let started = stat_of(pid)?.split_ascii_whitespace().nth(19)?.parse();
+    Some((pid, started.ok()?))
+}
+
+/// What a process's first environment says about a `NAME=value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Carried,
+    Missing,
+    /// It has no environment now: it is ending, becoming another program or a
+    /// thread of the kernel. `None`: it is gone since it was listed.
+    Unread(Option<Identity>),
+}
+
+/// Looks for a `NAME=value` in the environment that the process was started with.
+pub(super) fn mark_of(pid: u32, variable: &[u8]) -> Mark {
+    match fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environ) if !environ.is_empty() => {
+            let mut entries = environ.split(|byte| *byte == 0);
+            if entries.any(|entry| entry == variable) {
+                Mark::Carried
+            } else {
+                Mark::Missing
+            }
+        }
+        // Somebody else's.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Mark::Missing,
+        Ok(_) | Err(_) => Mark::Unread(identity_of(pid)),
+    }
 }

@@ -6,7 +6,7 @@
 //! moment they are found, and looked at again after that, so a number that was
 //! reused in between is never signalled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::cgroup::{self, Cgroup};
-use super::proc_files::{all_processes, carries, children_of, parent_of};
+use super::proc_files::{Identity, Mark, all_processes_by_age, children_of, mark_of, parent_of};
 use super::process::send;
 use crate::io::{PollFd, poll};
 use crate::status::TreeLevel;
@@ -27,6 +27,10 @@ use crate::status::TreeLevel;
 const MARK: &str = "PROCESSION_TREE";
 /// How long [`Tree::end_in_background`] tries before it gives up on a process that cannot die.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
+
+/// Looks in a row, without anybody new, after which those that could not be read
+/// are somebody else's: on a busy machine processes come and go all the time.
+const MOST_DOUBTS: u32 = 500;
 
 /// A process tree, prepared at the start of its root or found by walking.
 #[derive(Debug)]
@@ -47,8 +51,72 @@ enum Kind {
 struct Members {
     /// Everybody found so far, held.
     held: HashMap<u32, OwnedFd>,
+    /// Whether the root was found; its number may be another child's later.
+    rooted: bool,
+    /// Who could not be read at the last look.
+    unread: HashSet<Identity>,
+    /// Looks in a row that found nobody new and left no doubt.
+    quiet: u32,
+    /// Looks in a row that found nobody new.
+    fruitless: u32,
     /// Whether the end was seen, and the control group removed.
     ended: bool,
+}
+
+impl Members {
+    /// Holds a process if it belongs; whether it does.
+    fn add(&mut self, pid: u32, stop: bool, belongs: &dyn Fn(u32) -> bool) -> bool {
+        let Some(pidfd) = hold(pid, belongs) else {
+            return false;
+        };
+        if stop {
+            // It may have ended since.
+            let _ = send(&pidfd, libc::SIGSTOP);
+        }
+        self.held.insert(pid, pidfd);
+        true
+    }
+
+    /// Holds who carries the mark; gives how many are new, and whether somebody
+    /// may have been missed. A process that ends while the list is read may have
+    /// started another one that is not in the list, and so on.
+    fn add_marked(&mut self, mark: &[u8], stop: bool) -> (usize, bool) {
+        let (mut added, mut doubtful) = (0, false);
+        let mut unread = HashSet::new();
+        for pid in all_processes_by_age() {
+            if self.held.contains_key(&pid) {
+                continue;
+            }
+            match mark_of(pid, mark) {
+                Mark::Missing => {}
+                Mark::Carried => {
+                    let carries = |pid| mark_of(pid, mark) == Mark::Carried;
+                    match self.add(pid, stop, &carries) {
+                        true => added += 1,
+                        false => doubtful = true,
+                    }
+                }
+                Mark::Unread(Some(identity)) => drop(unread.insert(identity)),
+                Mark::Unread(None) => doubtful = true,
+            }
+        }
+        // Who was unreadable before as well did not start anybody meanwhile: a
+        // zombie, a thread of the kernel, a program without an environment.
+        doubtful |= !unread.is_subset(&self.unread);
+        self.unread = unread;
+        (added, doubtful)
+    }
+
+    fn note_look(&mut self, added: usize, doubtful: bool) {
+        let next = |count: u32, goes_on| if goes_on { count + 1 } else { 0 };
+        self.fruitless = next(self.fruitless, added == 0);
+        self.quiet = next(self.quiet, added == 0 && !doubtful);
+    }
+
+    /// Whether everybody was found, as far as looking can tell.
+    fn is_quiet(&self) -> bool {
+        self.quiet >= 2 || self.fruitless >= MOST_DOUBTS
+    }
 }
 
 impl Tree {
@@ -143,7 +211,9 @@ impl Tree {
         reached
     }
 
-    /// Whether nobody that was found, or is in the control group, is left.
+    /// Whether nobody that can be found, or is in the control group, is left.
+    ///
+    /// For a marked tree that takes several looks, of which each call is one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let mut members = self.members();
@@ -154,7 +224,11 @@ impl Tree {
             return !group.is_populated();
         }
         self.find(&mut members, false);
-        members.held.is_empty()
+        let all_found = match &self.kind {
+            Kind::Marked(_) => members.is_quiet(),
+            Kind::Cgroup(_) | Kind::Walk => true,
+        };
+        all_found && members.held.is_empty()
     }
 
     /// Kills everybody in the tree and waits until they are gone; `false` when
@@ -201,49 +275,41 @@ impl Tree {
         members
             .held
             .retain(|_, pidfd| send(pidfd, 0).unwrap_or(false));
-        let before = members.held.len();
-        let mut added = 0;
-        let mut add = |members: &mut Members, pid, belongs: &dyn Fn(u32) -> bool| {
-            if let Some(pidfd) = hold(pid, belongs) {
-                if stop_each {
-                    let _ = send(&pidfd, libc::SIGSTOP);
+        let (mut added, mut doubtful) = (0, false);
+        if let Kind::Cgroup(group) = &self.kind {
+            for pid in group.members() {
+                let belongs = |pid| cgroup::contains(group, pid);
+                if !members.held.contains_key(&pid) && members.add(pid, stop_each, &belongs) {
+                    added += 1;
                 }
-                members.held.insert(pid, pidfd);
-                added += 1;
             }
-        };
-        match &self.kind {
-            Kind::Cgroup(group) => {
-                for pid in group.members() {
-                    if !members.held.contains_key(&pid) {
-                        add(members, pid, &|pid| cgroup::contains(group, pid));
-                    }
-                }
-                return added;
-            }
+            return added;
+        }
+        if !members.rooted {
             // Our unreaped child: its number cannot be reused while it is ours.
-            Kind::Marked(_) | Kind::Walk if before == 0 => {
-                let ourselves = std::process::id();
-                add(members, self.root, &|pid| parent_of(pid) == Some(ourselves));
-            }
-            Kind::Marked(_) | Kind::Walk => {}
+            let ourselves = std::process::id();
+            let is_ours = |pid| parent_of(pid) == Some(ourselves);
+            members.rooted = members.add(self.root, stop_each, &is_ours);
+            added += usize::from(members.rooted);
         }
         if let Kind::Marked(mark) = &self.kind {
-            for pid in all_processes() {
-                if !members.held.contains_key(&pid) && carries(pid, mark.as_bytes()) {
-                    add(members, pid, &|pid| carries(pid, mark.as_bytes()));
-                }
-            }
+            let (marked, missed) = members.add_marked(mark.as_bytes(), stop_each);
+            added += marked;
+            doubtful = missed;
         }
         let mut unvisited: Vec<u32> = members.held.keys().copied().collect();
         while let Some(parent) = unvisited.pop() {
             for pid in children_of(parent) {
-                if !members.held.contains_key(&pid) {
-                    add(members, pid, &|pid| parent_of(pid) == Some(parent));
+                if members.held.contains_key(&pid) {
+                    continue;
+                }
+                if members.add(pid, stop_each, &|pid| parent_of(pid) == Some(parent)) {
+                    added += 1;
                     unvisited.push(pid);
                 }
             }
         }
+        members.note_look(added, doubtful);
         added
     }
 
@@ -254,13 +320,9 @@ impl Tree {
         for pidfd in members.held.values() {
             let _ = send(pidfd, libc::SIGSTOP);
         }
-        let mut quiet = 0;
-        while quiet < 2 && Instant::now() < deadline {
-            quiet = if self.find(members, true) == 0 {
-                quiet + 1
-            } else {
-                0
-            };
+        (members.quiet, members.fruitless) = (0, 0);
+        while !members.is_quiet() && Instant::now() < deadline {
+            self.find(members, true);
         }
         for pidfd in members.held.values() {
             let _ = send(pidfd, libc::SIGKILL);
@@ -280,17 +342,20 @@ impl Tree {
 
 /// Kills a control group, waits until it is empty and removes it.
 fn end_group(group: &Cgroup, deadline: Instant) -> bool {
-    // Refused only when the group is gone, which the removal finds out as well.
-    let _ = group.kill();
     let mut pause = Duration::from_micros(50);
-    while group.is_populated() {
+    loop {
+        // Refused when the group is gone, which the removal finds out as well, or
+        // while there is no descriptor to open it with: then the next round may.
+        let _ = group.kill();
+        if !group.is_populated() && group.remove().is_ok() {
+            return true;
+        }
         if Instant::now() >= deadline {
             return false;
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
-    group.remove().is_ok()
 }
 
 /// Opens a pidfd and looks again: only a process that still belongs is held.

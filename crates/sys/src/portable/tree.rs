@@ -63,8 +63,11 @@ impl Tree {
         true
     }
 
-    /// A group that was not asked to end lives on, as POSIX has it.
-    pub fn end_in_background(self: &Arc<Self>) {}
+    /// Kills everybody in the tree without waiting for it: the thread that waits
+    /// for the child is there already.
+    pub fn end_in_background(self: &Arc<Self>) {
+        self.send(libc::SIGKILL);
+    }
 
     fn send(&self, number: i32) -> bool {
         let target = self.root.group().unwrap_or_else(|| self.root.pid());
