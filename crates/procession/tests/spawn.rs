@@ -134,19 +134,17 @@ fn signals_reach_a_child_until_it_has_ended() {
     });
 }
 
-/// Ended, but nobody has asked yet: a zombie is no living process.
+/// Nobody waits for it: a zombie, or one that the reaper has taken, is not alive.
 #[test]
-fn a_zombie_is_not_alive() {
+fn a_child_that_has_ended_is_not_alive() {
     scene(async |oracle| {
-        let child = ready(oracle, &["exit-on-eof", "0"]).await;
-        let pid = child.id();
-        let child = {
-            let mut child = child;
-            drop(child.stdin.take());
-            child
-        };
-        wait::until("its end", || (!is_alive(pid)).then_some(()));
-        assert!(!child.signal(Signal::PROBE).unwrap());
+        let mut child = ready(oracle, &["exit-on-eof", "0"]).await;
+        assert!(child.signal(Signal::PROBE).unwrap());
+        drop(child.stdin.take());
+        wait::until("its end", || {
+            (!child.signal(Signal::PROBE).unwrap()).then_some(())
+        });
+        assert!(!is_alive(child.id()));
         assert!(!child.kill().unwrap());
     });
 }

@@ -20,7 +20,7 @@ pub(super) fn table(results: &Results) -> String {
             let seen = bar.seen?;
             let verdict = if seen <= bar.limit { "met" } else { "MISSED" };
             let limit = format!("≤ {}", bar.limit);
-            Some(vec![bar.what, limit, format!("{seen:.2}"), verdict.into()])
+            Some(vec![bar.what, limit, format!("{seen:.3}"), verdict.into()])
         })
         .collect();
     let columns = ["bar", "limit", "seen", ""].map(str::to_owned);
