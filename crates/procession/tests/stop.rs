@@ -332,6 +332,27 @@ fn a_child_alone_is_stopped_alone() {
     });
 }
 
+/// A time-out of `cat & wait` once ended in code 0: `cat` was signalled first, and
+/// the shell, whose turn came later, took its end for a good one.
+#[test]
+fn a_shell_hears_of_the_end_before_its_commands() {
+    if !is_linux_side() {
+        return skip("the order of signals", "the kernel's in a process group");
+    }
+    scene(async |oracle| {
+        // The last command has to be signalled long after the shell, not just after it.
+        let line = "for i in $(seq 40); do sleep 40 & done; echo ready; wait $!; echo went on";
+        for tree in [Tree::Walk, Tree::Contain] {
+            let mut command = tagged(oracle, Command::shell(line), &[]);
+            let (mut shell, _) = ready(command.tree(tree)).await;
+            let done = shell.stop(politely()).await.unwrap();
+            assert_eq!(done, stopped(killed(Signal::TERM), false), "{tree:?}");
+            let outcome = shell.outcome().await.unwrap();
+            assert_eq!(outcome.stdout_str(), Ok(""), "{tree:?}");
+        }
+    });
+}
+
 #[test]
 fn a_walk_ends_all_but_the_daemon() {
     if !is_linux_side() {

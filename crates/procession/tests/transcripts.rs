@@ -244,6 +244,9 @@ fn ours(case: &Case, oracle: &Oracle) -> String {
         Ok(mut command) => {
             command.envs([oracle.tag()]);
             let transcript = run(case, command);
+            if !case.call().ends_with("Sync") {
+                assert_eq!(transcript.out_of_order(), None, "{}", transcript.seen());
+            }
             if case.is_canonical() {
                 transcript.canonical()
             } else {

@@ -71,14 +71,49 @@ impl Transcript {
         printed(&self.entries)
     }
 
+    /// What was told too early or too late, in the order as it was seen: sorting
+    /// would hide it.
+    pub(crate) fn out_of_order(&self) -> Option<String> {
+        let lines: Vec<&Entry> = self.entries.iter().collect();
+        let told = || lines.iter().filter(|entry| entry.kind() != Kind::Action);
+        let first = told().next()?.kind();
+        if !matches!(first, Kind::Spawn | Kind::Error) {
+            return Some(format!("{first:?} came before the start"));
+        }
+        for (at, entry) in lines.iter().enumerate() {
+            let (kind, rest) = (entry.kind(), &lines[at + 1..]);
+            let later = |wrong: fn(Kind) -> bool| rest.iter().find(|e| wrong(e.kind()));
+            let late = match entry {
+                Entry::Line(Kind::Spawn, _) => later(|k| matches!(k, Kind::Spawn)),
+                Entry::Line(Kind::Exit, _) => later(|k| matches!(k, Kind::Error | Kind::Exit)),
+                // What the caller has taken is not waited for.
+                Entry::Line(Kind::End, line) if line.starts_with("close") => {
+                    later(|k| !matches!(k, Kind::Action | Kind::Fd3))
+                }
+                Entry::Line(Kind::Stdout | Kind::Stderr | Kind::Fd3, _) => {
+                    rest.iter().find(|e| e.kind() == kind)
+                }
+                Entry::Line(..) | Entry::Chunk(..) => None,
+            };
+            if let Some(late) = late {
+                return Some(format!("{late:?} came after {entry:?}"));
+            }
+        }
+        // What is written after the exit, by somebody else, has a reason among our actions.
+        stretches(&self.entries).find_map(|stretch| {
+            let exit = stretch.iter().position(|e| e.kind() == Kind::Exit)?;
+            let late = stretch[exit..]
+                .iter()
+                .find(|e| matches!(e, Entry::Chunk(..)))?;
+            Some(format!("{late:?} came after the exit"))
+        })
+    }
+
     /// With the lines between two actions sorted: nobody promises which comes
     /// first, the exit, the end of stdout or the end of stderr.
     pub(crate) fn canonical(&self) -> String {
         let mut result = Vec::new();
-        for stretch in self
-            .entries
-            .chunk_by(|a, b| (a.kind() == Kind::Action) == (b.kind() == Kind::Action))
-        {
+        for stretch in stretches(&self.entries) {
             let mut stretch = stretch.to_vec();
             stretch.sort_by_key(Entry::kind);
             for entry in stretch {
@@ -87,6 +122,12 @@ impl Transcript {
         }
         printed(&result)
     }
+}
+
+/// The parts without an action in them, and the actions.
+fn stretches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    let is_action = |entry: &Entry| entry.kind() == Kind::Action;
+    entries.chunk_by(move |a, b| is_action(a) == is_action(b))
 }
 
 fn append(entries: &mut Vec<Entry>, entry: Entry) {
@@ -135,4 +176,46 @@ fn the_canonical_order_moves_nothing_across_an_action() {
     let expected = "stdout \"ab\\n\"\nstderr \"xy\"\nexit 0 null\nend(0)\nabort\n\
                     error ABORT_ERR\nstdout end\ncallback ok\nclose 0 null\n";
     assert_eq!(transcript.canonical(), expected);
+}
+
+#[test]
+fn what_is_told_too_early_or_too_late_is_seen() {
+    const SPAWN: (Kind, &str) = (Kind::Spawn, "spawn");
+    const EXIT: (Kind, &str) = (Kind::Exit, "exit 0 null");
+    const END: (Kind, &str) = (Kind::Stdout, "stdout end");
+    const CLOSE: (Kind, &str) = (Kind::End, "close 0 null");
+    const ERROR: (Kind, &str) = (Kind::Error, "error ABORT_ERR");
+    const ABORT: (Kind, &str) = (Kind::Action, "abort");
+    let told = |lines: &[(Kind, &str)]| {
+        let mut transcript = Transcript::default();
+        for (kind, line) in lines {
+            match *line {
+                "data" => transcript.chunk(*kind, b"x"),
+                line => transcript.add(*kind, line),
+            }
+        }
+        transcript.out_of_order()
+    };
+    let data = (Kind::Stdout, "data");
+    for right in [
+        &[SPAWN, data, EXIT, END, CLOSE][..],
+        &[ABORT, SPAWN, ERROR, END, EXIT, CLOSE],
+        &[SPAWN, EXIT, ABORT, data, END, CLOSE, ABORT],
+        &[ERROR, END, CLOSE],
+    ] {
+        assert_eq!(told(right), None, "{right:?}");
+    }
+    for wrong in [
+        &[data, SPAWN, EXIT, END, CLOSE][..],
+        &[SPAWN, SPAWN],
+        &[SPAWN, EXIT, data, END, CLOSE],
+        &[SPAWN, END, data, EXIT, CLOSE],
+        &[SPAWN, END, END, EXIT, CLOSE],
+        &[SPAWN, EXIT, CLOSE, END],
+        &[SPAWN, END, CLOSE, EXIT],
+        &[SPAWN, END, EXIT, CLOSE, CLOSE],
+        &[SPAWN, EXIT, ERROR, END, CLOSE],
+    ] {
+        assert!(told(wrong).is_some(), "{wrong:?}");
+    }
 }

@@ -88,6 +88,12 @@ fn identity_of(pid: u32) -> Option<Identity> {
     Some((pid, started.ok()?))
 }
 
+/// A key that sorts processes by their start. Those of the same clock tick (10 ms
+/// as a rule) are told apart by their numbers, which are given out in turn.
+pub(super) fn birth_of(pid: u32) -> Option<(u64, u32)> {
+    identity_of(pid).map(|(pid, started)| (started, pid))
+}
+
 /// What a process's first environment says about a `NAME=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {

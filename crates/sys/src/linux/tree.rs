@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::cgroup::{self, Cgroup};
-use super::proc_files::{Identity, Mark, all_processes_by_age, children_of, mark_of, parent_of};
+use super::proc_files::{
+    Identity, Mark, all_processes_by_age, birth_of, children_of, mark_of, parent_of,
+};
 use super::process::send;
 use crate::io::{PollFd, poll};
 use crate::status::TreeLevel;
@@ -75,6 +77,15 @@ impl Members {
         }
         self.held.insert(pid, pidfd);
         true
+    }
+
+    /// Everybody, parents before their children. A shell that hears of the end
+    /// after the command that it waits for would go on to its next command, or
+    /// end as if nothing had happened.
+    fn by_birth(&self, root: u32) -> Vec<&OwnedFd> {
+        let mut held: Vec<_> = self.held.iter().collect();
+        held.sort_by_cached_key(|(pid, _)| (**pid != root, birth_of(**pid)));
+        held.into_iter().map(|(_, pidfd)| pidfd).collect()
     }
 
     /// Holds who carries the mark; gives how many are new, and whether somebody
@@ -197,7 +208,7 @@ impl Tree {
         let mut members = self.members();
         self.find(&mut members, false);
         let mut reached = 0;
-        for pidfd in members.held.values() {
+        for pidfd in members.by_birth(self.root) {
             if send(pidfd, number).unwrap_or(false) {
                 reached += 1;
             }
