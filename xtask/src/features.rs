@@ -23,7 +23,14 @@ fn check() -> Result<(), String> {
         };
         run_cargo(command.args(["--", "-D", "warnings"]))?;
     }
-    // The tests that need a feature; the others run without.
+    // The tests that need a feature; the others run without. Their children are testkit's.
+    run_cargo(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "procession-testkit",
+        "--bins",
+    ]))?;
     let words = [
         "test",
         "--quiet",

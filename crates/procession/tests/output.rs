@@ -464,7 +464,10 @@ fn a_core_is_reported() {
 #[test]
 fn usage_is_measured() {
     scene(async |oracle| {
-        let outcome = testkit(oracle, &["spin", "0.1"]).outcome().await.unwrap();
+        // Some work, however long it takes.
+        let line = "n=0; while [ $n -lt 300000 ]; do n=$((n + 1)); done";
+        let command = tagged(oracle, Command::shell(line), &[]);
+        let outcome = command.outcome().await.unwrap();
         let usage = outcome.usage;
         assert!(usage.user + usage.system > Duration::from_millis(10));
         assert!(usage.max_rss > 100 * 1024, "{usage:?}");
