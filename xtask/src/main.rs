@@ -50,7 +50,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "portable",
         arguments: "[ARGUMENT]...",
-        does: "the tests of procession-sys on plain POSIX",
+        does: "the tests of procession-sys and procession on plain POSIX",
         run: portable::run,
     },
     Command {

@@ -11,13 +11,13 @@ use crate::cargo::root;
 use crate::outcome::Outcome;
 use crate::test;
 
-/// Runs the tests of procession-sys; `arguments` go to the runner.
+/// Runs the tests of procession-sys and procession; `arguments` go to the runner.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let target = root().join(target).join("portable");
     test::run_with(
-        &["-p", "procession-sys"],
+        &["-p", "procession-sys", "-p", "procession"],
         arguments,
         &|command: &mut Command| {
             command.env("CARGO_TARGET_DIR", &target);

@@ -179,7 +179,14 @@ fn what_cannot_be_written_in_rust_and_what_differs_is_counted() {
 
 /// Runs a case by our API and by Node, and compares.
 #[track_caller]
+#[expect(clippy::print_stderr, reason = "what is skipped")]
 fn compare(name: &str) {
+    if name == "signals-reset" && procession::platform::probe().side != "linux" {
+        // The C library lets nobody reset the two signals that it keeps to itself
+        // (32 and 33), so one that our own parent ignored stays so.
+        eprintln!("skipped: plain POSIX resets the signals 1 to 31");
+        return;
+    }
     let case = cases::case(name);
     let oracle = Oracle::start();
     let recorded = recorded(REFERENCE, name);
