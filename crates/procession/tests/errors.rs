@@ -408,9 +408,22 @@ async fn starve(command: &Command) -> Vec<String> {
     .await
 }
 
+/// Threads of procession that hold descriptors for a while only.
+fn busy_threads() -> usize {
+    let is_busy = |task: &fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        ["procession-wait", "procession-kill"].contains(&name.trim_end())
+    };
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.filter(is_busy).count()
+}
+
 async fn starve_once(command: &Command, after_failure: impl Fn(usize)) -> Vec<String> {
     let mut seen = Vec::new();
     for free in 0.. {
+        wait::until("the end of what an earlier start has left to do", || {
+            (busy_threads() == 0).then_some(())
+        });
         let mut filler = fill();
         filler.truncate(filler.len() - free);
         match command.spawn() {

@@ -35,6 +35,12 @@ struct Job {
 // `run` from the sending of the job until the job is gone.
 unsafe impl Send for Job {}
 
+/// Whether this thread ends only with the program, so that nothing is gained by
+/// another one. (A main thread that leaves by `pthread_exit` breaks that.)
+pub(super) fn is_main_thread() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
 /// Runs `start` with the plan on the thread that never ends.
 pub(super) fn run(plan: &mut RawPlan<'_>, start: Start) -> Started {
     let jobs = sender().map_err(StartError::prepare)?;

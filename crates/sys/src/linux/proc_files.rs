@@ -99,9 +99,10 @@ pub(super) fn birth_of(pid: u32) -> Option<(u64, u32)> {
 pub(super) enum Mark {
     Carried,
     Missing,
-    /// It has no environment now: it is ending, becoming another program or a
-    /// thread of the kernel. `None`: it is gone since it was listed.
-    Unread(Option<Identity>),
+    /// It is a zombie: what it was, nobody can tell.
+    Ended(Identity),
+    /// It is just becoming another program or ending, or is gone since it was listed.
+    Unknown,
 }
 
 /// Looks for a `NAME=value` in the environment that the process was started with.
@@ -117,6 +118,74 @@ pub(super) fn mark_of(pid: u32, variable: &[u8]) -> Mark {
         }
         // Somebody else's.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Mark::Missing,
-        Ok(_) | Err(_) => Mark::Unread(identity_of(pid)),
+        Ok(_) | Err(_) => without_environment(pid).unwrap_or(Mark::Unknown),
+    }
+}
+
+/// Why there is nothing to read. `None`: no reason that will last.
+fn without_environment(pid: u32) -> Option<Mark> {
+    /// `PF_KTHREAD` of the kernel.
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    let stat = stat_of(pid)?;
+    let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return Some(Mark::Ended((pid, number(19)?)));
+    }
+    let (from, to) = (number(47)?, number(48)?);
+    // Nowhere yet: an `execve` is under way, and the parent may have gone on already.
+    let is_empty = from != 0 && from == to;
+    (is_empty || number(6)? & KERNEL_THREAD != 0).then_some(Mark::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Looks until what is seen will last.
+    fn lasting_mark(pid: u32, variable: &[u8]) -> Mark {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mark = mark_of(pid, variable);
+            if mark != Mark::Unknown || Instant::now() >= end {
+                return mark;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_environment_is_told_apart() {
+        let start = |command: &mut Command| command.arg("60").spawn().unwrap();
+        let mut marked = start(Command::new("sleep").env("A_MARK", "1"));
+        assert_eq!(lasting_mark(marked.id(), b"A_MARK=1"), Mark::Carried);
+        assert_eq!(lasting_mark(marked.id(), b"A_MARK=2"), Mark::Missing);
+        let mut bare = start(Command::new("/bin/sleep").env_clear());
+        assert_eq!(lasting_mark(bare.id(), b"A_MARK=1"), Mark::Missing);
+
+        for child in [&mut marked, &mut bare] {
+            child.kill().unwrap();
+            let end = Instant::now() + Duration::from_secs(20);
+            while parent_of(child.id()).is_some() && Instant::now() < end {
+                std::thread::yield_now();
+            }
+            let pid = child.id();
+            assert!(matches!(mark_of(pid, b"A_MARK=1"), Mark::Ended((it, _)) if it == pid));
+            child.wait().unwrap();
+            assert_eq!(mark_of(pid, b"A_MARK=1"), Mark::Unknown);
+        }
+    }
+
+    #[test]
+    fn the_youngest_is_looked_at_first() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pids = all_processes_by_age();
+        let place = |pid| pids.iter().position(|it| *it == pid).unwrap();
+        assert!(place(child.id()) < place(std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

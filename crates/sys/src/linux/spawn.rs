@@ -51,7 +51,7 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
 fn start(plan: &SpawnPlan<'_>, tree: Option<Tree>) -> Result<Process, StartError> {
     let mut raw = RawPlan::new(plan);
     let started = attach(&mut raw, tree.as_ref()).and_then(|()| {
-        if plan.parent_death_signal.is_some() {
+        if plan.parent_death_signal.is_some() && !immortal::is_main_thread() {
             immortal::run(&mut raw, clone_vfork)
         } else {
             clone_vfork(&mut raw)

@@ -55,8 +55,8 @@ struct Members {
     held: HashMap<u32, OwnedFd>,
     /// Whether the root was found; its number may be another child's later.
     rooted: bool,
-    /// Who could not be read at the last look.
-    unread: HashSet<Identity>,
+    /// Who was a zombie at the last look.
+    zombies: HashSet<Identity>,
     /// Looks in a row that found nobody new and left no doubt.
     quiet: u32,
     /// Looks in a row that found nobody new.
@@ -93,7 +93,7 @@ impl Members {
     /// started another one that is not in the list, and so on.
     fn add_marked(&mut self, mark: &[u8], stop: bool) -> (usize, bool) {
         let (mut added, mut doubtful) = (0, false);
-        let mut unread = HashSet::new();
+        let mut zombies = HashSet::new();
         for pid in all_processes_by_age() {
             if self.held.contains_key(&pid) {
                 continue;
@@ -107,14 +107,13 @@ impl Members {
                         false => doubtful = true,
                     }
                 }
-                Mark::Unread(Some(identity)) => drop(unread.insert(identity)),
-                Mark::Unread(None) => doubtful = true,
+                Mark::Ended(identity) => drop(zombies.insert(identity)),
+                Mark::Unknown => doubtful = true,
             }
         }
-        // Who was unreadable before as well did not start anybody meanwhile: a
-        // zombie, a thread of the kernel, a program without an environment.
-        doubtful |= !unread.is_subset(&self.unread);
-        self.unread = unread;
+        // Who was one before as well did not start anybody meanwhile.
+        doubtful |= !zombies.is_subset(&self.zombies);
+        self.zombies = zombies;
         (added, doubtful)
     }
 
