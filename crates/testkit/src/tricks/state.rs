@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use rustix::process::{getpgrp, getppid, getsid, parent_process_death_signal};
+use rustix::process::parent_process_death_signal;
 
 use super::{Ended, Trick, say};
 
@@ -80,6 +80,15 @@ fn descriptors(_: &[OsString]) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The parent, group and session. A leader outside our PID namespace is 0, which
+/// `rustix` takes for a broken kernel: a container may begin in its host's session.
+fn family() -> io::Result<[i32; 3]> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, after_name) = stat.rsplit_once(')').unwrap_or_default();
+    let mut numbers = after_name.split_whitespace().skip(1);
+    Ok([(); 3].map(|()| numbers.next().and_then(|word| word.parse().ok()).unwrap_or(-1)))
+}
+
 fn ids(_: &[OsString]) -> Ended {
     let status = fs::read_to_string("/proc/self/status")?;
     for line in status.lines() {
@@ -92,12 +101,9 @@ fn ids(_: &[OsString]) -> Ended {
         }
     }
     say(format!("pid: {}", std::process::id()))?;
-    say(format!(
-        "ppid: {}",
-        getppid().map_or(0, |pid| pid.as_raw_nonzero().get())
-    ))?;
-    say(format!("pgid: {}", getpgrp().as_raw_nonzero()))?;
-    say(format!("sid: {}", getsid(None)?.as_raw_nonzero()))?;
+    for (name, number) in ["ppid", "pgid", "sid"].iter().zip(family()?) {
+        say(format!("{name}: {number}"))?;
+    }
     say(format!(
         "pdeathsig: {}",
         parent_process_death_signal()?.map_or(0, |s| s.as_raw())
