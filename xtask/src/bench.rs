@@ -1,4 +1,4 @@
-//! `cargo xtask bench spawn`: ours beside the others, in the same run, in turn.
+//! `cargo xtask bench spawn` and `ipc`: ours beside the others, in the same run, in turn.
 //!
 //! Each contender runs in a process of its own that prints one line per round;
 //! the rounds go A B C A B C, so that whatever else the machine does meets all
@@ -15,15 +15,25 @@ use std::path::PathBuf;
 
 use crate::outcome::Outcome;
 use results::Results;
-use scenario::SCENARIOS;
+use scenario::Scenario;
 use worker::Workers;
 
 const USAGE: &str =
-    "usage: cargo xtask bench spawn [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+    "usage: cargo xtask bench spawn|ipc [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bench {
+    /// Starts of processes, captures and streams.
+    Spawn,
+    /// Channels.
+    Ipc,
+}
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
+    bench: Bench,
     rounds: usize,
     /// Operations are divided by this.
     divisor: u32,
@@ -34,16 +44,19 @@ struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut words = arguments.iter().map(String::as_str);
+        let bench = match words.next() {
+            Some("spawn") => Bench::Spawn,
+            Some("ipc") => Bench::Ipc,
+            _ => return Err(USAGE.into()),
+        };
         let mut options = Self {
+            bench,
             rounds: 7,
             divisor: 1,
             only: String::new(),
             json: None,
         };
-        let mut words = arguments.iter().map(String::as_str);
-        if words.next() != Some("spawn") {
-            return Err(USAGE.into());
-        }
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(USAGE);
             match word {
@@ -68,16 +81,23 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 
 fn bench(arguments: &[String]) -> Result<(), String> {
     let options = Options::parse(arguments)?;
-    let workers = Workers::build()?;
+    let workers = Workers::build(options.bench)?;
+    let scenarios = scenario::of(options.bench);
+    let (here, missing): (Vec<_>, Vec<_>) = contenders(scenarios)
+        .into_iter()
+        .partition(|it| Workers::has(it));
+    if !missing.is_empty() {
+        eprintln!("note: not here, left out: {}", missing.join(", "));
+    }
     let mut results = Results::default();
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
-        for scenario in SCENARIOS
+        for scenario in scenarios
             .iter()
             .filter(|it| it.name.contains(&options.only))
         {
             let count = (scenario.count / options.divisor).max(1);
-            for contender in scenario.contenders.iter().filter(|it| workers.has(it)) {
+            for contender in scenario.contenders.iter().filter(|it| here.contains(it)) {
                 let sample = workers.round(contender, scenario, count)?;
                 results.add(scenario.name, contender, sample);
             }
@@ -85,12 +105,12 @@ fn bench(arguments: &[String]) -> Result<(), String> {
     }
     let machine = machine::describe();
     println!("{machine}\n");
-    for scenario in SCENARIOS {
+    for scenario in scenarios {
         if let Some(table) = results.table(scenario) {
             println!("{table}");
         }
     }
-    println!("{}", bars::table(&results));
+    println!("{}", bars::table(options.bench, &results));
     match options.json {
         Some(file) => {
             let json = results.to_json(&machine).to_string();
@@ -98,6 +118,17 @@ fn bench(arguments: &[String]) -> Result<(), String> {
         }
         None => Ok(()),
     }
+}
+
+/// Everybody who takes part, once.
+fn contenders(scenarios: &[Scenario]) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for contender in scenarios.iter().flat_map(|it| it.contenders) {
+        if !all.contains(contender) {
+            all.push(*contender);
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -115,6 +146,7 @@ mod tests {
         assert_eq!(
             options,
             Options {
+                bench: Bench::Spawn,
                 rounds: 3,
                 divisor: 4,
                 only: "heap".into(),
@@ -122,13 +154,14 @@ mod tests {
             }
         );
         assert_eq!(parse("spawn").unwrap().rounds, 7);
+        assert_eq!(parse("ipc").unwrap().bench, Bench::Ipc);
     }
 
     #[test]
     fn a_wrong_line_is_refused() {
         for line in [
             "",
-            "ipc",
+            "exec",
             "spawn --rounds",
             "spawn --rounds x",
             "spawn --rounds 0",

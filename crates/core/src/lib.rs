@@ -9,11 +9,13 @@
 //! * [`order`]: in which order its events are told (Node's);
 //! * [`capture`]: what is kept of its output, and when there is too much;
 //! * [`lines`]: where its lines end;
+//! * [`ipc`]: Node's channel: frames, messages, handles;
 //! * [`signal`] and [`errno`]: names and numbers as data.
 #![forbid(unsafe_code)]
 
 pub mod capture;
 pub mod errno;
+pub mod ipc;
 pub mod lifecycle;
 pub mod lines;
 pub mod order;

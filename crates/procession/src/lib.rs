@@ -1,10 +1,11 @@
 //! Node's process model for Rust.
 //!
-//! [`child_process`] starts, feeds, reads, times out and ends programs. The
-//! channel (`ipc`), `worker_threads`, pools and the cluster follow.
+//! [`child_process`] starts, feeds, reads, times out and ends programs; [`ipc`] is
+//! the channel to those that speak as Node does. `worker_threads`, pools and the cluster follow.
 #![forbid(unsafe_code)]
 
 pub mod child_process;
+pub mod ipc;
 pub mod node;
 pub mod platform;
 

@@ -214,7 +214,7 @@ fn the_working_directory_is_set_before_a_relative_program_is_looked_for() {
 fn sessions_and_groups() {
     scene(async |oracle| {
         // Read, not asked for: a leader outside our PID namespace is 0.
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;
         let words: Vec<&str> = after_name.split_whitespace().collect();
         let (group, ours) = (words[2], words[3]);

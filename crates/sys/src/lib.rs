@@ -1,5 +1,5 @@
 //! What procession asks of the kernel: start a process, see it end, signal it,
-//! find and end its descendants.
+//! find and end its descendants, and pass descriptors over a socket.
 //!
 //! This is the only crate with `unsafe` code and the only one that looks at
 //! the operating system's name. It acts when told and decides nothing. Two
@@ -12,7 +12,9 @@
 //! (portable; one for each living child) and `procession-kill` (one for each
 //! tree that is being ended, gone with it).
 
+mod channel;
 mod child;
+mod fd_kind;
 mod inherited;
 mod io;
 mod plan;
@@ -29,6 +31,12 @@ mod os;
 #[path = "portable/mod.rs"]
 mod os;
 
+pub use channel::{
+    Received, SendAgain, channel_pair, forbid_handles, receive, receive_plain, receive_waiting,
+    send, send_again, send_vectored, send_waiting,
+};
+pub use fd_kind::{FdKind, fd_kind};
+pub use inherited::{InheritedChannel, InheritedError};
 pub use io::{
     PollFd, dev_null, duplex_pair, duplicate, end_input, pipe_pair, poll, prefer_huge_pages, read,
     read_to_vec, set_nonblocking, write,

@@ -54,25 +54,10 @@ impl Results {
 
     /// The table of a scenario, if it was run.
     pub(super) fn table(&self, scenario: &Scenario) -> Option<String> {
-        let (unit, scale) = match scenario.kind {
-            Kind::Spawn | Kind::SpawnParallel => ("µs", 1e3),
-            Kind::Transfer => ("ms", 1e6),
-        };
-        let mut columns = vec![
-            "contender".to_owned(),
-            format!("CPU {unit}"),
-            "× raw".to_owned(),
-            "× ours".to_owned(),
-            format!("wall {unit}"),
-        ];
-        columns.extend(match scenario.kind {
-            Kind::Spawn => vec!["blocked p50 µs".to_owned(), "p99 µs".to_owned()],
-            Kind::SpawnParallel => Vec::new(),
-            Kind::Transfer => vec!["memory + MiB".to_owned()],
-        });
+        let columns = columns(scenario.kind);
         let mut rows = Vec::new();
         for contender in scenario.contenders {
-            if let Some(row) = self.row(scenario, contender, scale) {
+            if let Some(row) = self.row(scenario, contender) {
                 rows.push(row);
             }
         }
@@ -83,8 +68,12 @@ impl Results {
         Some(format!("{title}\n\n{}", markdown(&columns, &rows)))
     }
 
-    fn row(&self, scenario: &Scenario, contender: &str, scale: f64) -> Option<Vec<String>> {
-        let name = scenario.name;
+    fn row(&self, scenario: &Scenario, contender: &str) -> Option<Vec<String>> {
+        let (name, (_, scale)) = (scenario.name, unit(scenario.kind));
+        if scenario.kind == Kind::Memory {
+            let growth = self.spread(name, contender, |it| it.growth / 1024.0)?;
+            return Some(vec![contender.to_owned(), shown(growth)]);
+        }
         let cpu = self.spread(name, contender, |it| it.cpu / scale)?;
         let wall = self.spread(name, contender, |it| it.wall / scale)?;
         let ratio = |other| {
@@ -98,23 +87,29 @@ impl Results {
             ratio("ours"),
             shown(wall),
         ];
-        match scenario.kind {
-            // It blocks for the whole operation by its nature.
-            Kind::Spawn if contender == "ours-blocking" => row.extend([dash(), dash()]),
-            Kind::Spawn => {
-                for which in [0, 1] {
-                    row.push(shown(
-                        self.spread(name, contender, |it| it.blocked[which] / 1e3)?,
-                    ));
-                }
-            }
-            Kind::SpawnParallel => {}
-            Kind::Transfer => {
-                let mib = 1024.0 * 1024.0;
-                row.push(shown(self.spread(name, contender, |it| it.growth / mib)?));
-            }
-        }
+        row.extend(self.last_cells(scenario, contender, scale)?);
         Some(row)
+    }
+
+    /// What only some kinds show.
+    fn last_cells(&self, scenario: &Scenario, contender: &str, scale: f64) -> Option<Vec<String>> {
+        let spread = |number: fn(&Sample) -> f64| self.spread(scenario.name, contender, number);
+        let child = || {
+            let of_child = self.spread(scenario.name, contender, |it| it.child_cpu / scale);
+            of_child.map(shown)
+        };
+        Some(match scenario.kind {
+            // It blocks for the whole operation by its nature.
+            Kind::Spawn if contender == "ours-blocking" => vec![dash(), dash()],
+            Kind::Spawn => vec![
+                shown(spread(|it| it.blocked[0] / 1e3)?),
+                shown(spread(|it| it.blocked[1] / 1e3)?),
+            ],
+            Kind::SpawnParallel | Kind::Memory => Vec::new(),
+            Kind::Transfer => vec![shown(spread(|it| it.growth / (1024.0 * 1024.0))?)],
+            Kind::Message | Kind::BigMessage => vec![child()?],
+            Kind::Handles => vec![child()?, shown(spread(|it| 1e9 / it.wall)?)],
+        })
     }
 
     pub(super) fn to_json(&self, machine: &str) -> Value {
@@ -126,6 +121,7 @@ impl Results {
                     "contender": contender,
                     "round": round + 1,
                     "cpu_ns": sample.cpu,
+                    "child_cpu_ns": sample.child_cpu,
                     "wall_ns": sample.wall,
                     "blocked_p50_ns": sample.blocked[0],
                     "blocked_p99_ns": sample.blocked[1],
@@ -135,6 +131,38 @@ impl Results {
         }
         json!({ "machine": machine, "samples": samples })
     }
+}
+
+/// The unit of times, and how many nanoseconds it has.
+fn unit(kind: Kind) -> (&'static str, f64) {
+    match kind {
+        Kind::Spawn | Kind::SpawnParallel | Kind::Message | Kind::Handles | Kind::Memory => {
+            ("µs", 1e3)
+        }
+        Kind::Transfer | Kind::BigMessage => ("ms", 1e6),
+    }
+}
+
+fn columns(kind: Kind) -> Vec<String> {
+    let (unit, _) = unit(kind);
+    let last: &[&str] = match kind {
+        Kind::Memory => return vec!["contender".to_owned(), "memory + KiB".to_owned()],
+        Kind::Spawn => &["blocked p50 µs", "p99 µs"],
+        Kind::SpawnParallel => &[],
+        Kind::Transfer => &["memory + MiB"],
+        Kind::Message => &["child's CPU µs"],
+        Kind::BigMessage => &["child's CPU ms"],
+        Kind::Handles => &["child's CPU µs", "a second"],
+    };
+    let mut columns = vec![
+        "contender".to_owned(),
+        format!("CPU {unit}"),
+        "× raw".to_owned(),
+        "× ours".to_owned(),
+        format!("wall {unit}"),
+    ];
+    columns.extend(last.iter().map(|it| (*it).to_owned()));
+    columns
 }
 
 fn dash() -> String {
@@ -177,7 +205,8 @@ pub(super) fn markdown(columns: &[String], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::scenario::SCENARIOS;
+    use crate::bench::Bench;
+    use crate::bench::scenario::of;
 
     fn sample(cpu: f64) -> Sample {
         Sample {
@@ -185,6 +214,7 @@ mod tests {
             wall: 2.0 * cpu,
             blocked: [cpu, cpu],
             growth: 0.0,
+            child_cpu: cpu / 4.0,
         }
     }
 
@@ -201,13 +231,29 @@ mod tests {
             Some(2.0)
         );
         assert_eq!(results.cpu_ratio(("plain", "ours"), ("plain", "std")), None);
-        let table = results.table(&SCENARIOS[0]).unwrap();
+        let scenarios = of(Bench::Spawn);
+        let table = results.table(&scenarios[0]).unwrap();
         assert!(
             table.contains("| ours      | 6.0 [2.0–18.0] | 2.00  | 1.00   |"),
             "{table}"
         );
         assert!(!table.contains("std"), "{table}");
-        assert_eq!(results.table(&SCENARIOS[1]), None);
+        assert_eq!(results.table(&scenarios[1]), None);
+    }
+
+    #[test]
+    fn a_table_of_messages_says_what_the_child_used() {
+        let mut results = Results::default();
+        results.add("handles", "raw", sample(4000.0));
+        let find = |name| of(Bench::Ipc).iter().find(|it| it.name == name).unwrap();
+        let table = results.table(find("handles")).unwrap();
+        assert!(
+            table.contains("| 1.0 [1.0–1.0]  | 125000 [125000–125000] |"),
+            "{table}"
+        );
+        results.add("memory", "node", sample(1.0));
+        let table = results.table(find("memory")).unwrap();
+        assert!(table.contains("| node      | 0.0 [0.0–0.0] |"), "{table}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Building the benchmark programs, and running one round of one contender.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::Bench;
 use super::scenario::Scenario;
 use crate::cargo::{cargo, is_installed, root};
 
@@ -16,13 +17,15 @@ const VARIABLES: usize = 30;
 /// One round of one contender, per operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
-    /// CPU time of the parent in ns.
+    /// CPU time in ns: of the parent, and of the child where it belongs to the contender.
     pub(super) cpu: f64,
+    /// What of it is the child's.
+    pub(super) child_cpu: f64,
     /// Wall time in ns.
     pub(super) wall: f64,
-    /// How long the caller of the start was blocked, in ns: median and 99th percentile.
+    /// How long the caller of a start was blocked, in ns: median and 99th percentile.
     pub(super) blocked: [f64; 2],
-    /// Growth of the parent's memory in bytes.
+    /// Growth of the parent's memory in bytes (of channels: for each).
     pub(super) growth: f64,
 }
 
@@ -31,11 +34,25 @@ impl Sample {
         let value: Value = serde_json::from_str(line).ok()?;
         let number = |name: &str| value[name].as_f64();
         let ops = number("ops").filter(|ops| *ops > 0.0)?;
-        Some(Self {
+        let growth = number("growth")?;
+        let sample = Self {
             cpu: number("cpu_ns")? / ops,
+            child_cpu: 0.0,
             wall: number("wall_ns")? / ops,
-            blocked: [number("p50_ns")?, number("p99_ns")?],
-            growth: number("growth")?,
+            blocked: [0.0; 2],
+            growth,
+        };
+        Some(match number("child_cpu_ns") {
+            Some(child) => Self {
+                cpu: sample.cpu + child / ops,
+                child_cpu: child / ops,
+                growth: growth / ops,
+                ..sample
+            },
+            None => Self {
+                blocked: [number("p50_ns")?, number("p99_ns")?],
+                ..sample
+            },
         })
     }
 }
@@ -45,29 +62,36 @@ impl Sample {
 pub(super) struct Workers {
     peers: PathBuf,
     ours: PathBuf,
-    node: Option<PathBuf>,
+    script: PathBuf,
 }
 
 impl Workers {
-    pub(super) fn build() -> Result<Self, String> {
+    pub(super) fn build(bench: Bench) -> Result<Self, String> {
+        let (peers, name) = match bench {
+            Bench::Spawn => ("peers", "spawn"),
+            Bench::Ipc => ("ipc-peers", "ipc"),
+        };
         // The contenders are a workspace of their own: see their Cargo.toml.
-        let peers = "build --release --quiet --message-format=json \
+        let build_peers = "build --release --quiet --message-format=json \
                      --manifest-path crates/sys/benches/peers/Cargo.toml \
-                     --target-dir target/peers";
-        let ours =
-            "bench --no-run --quiet --message-format=json --package procession --bench spawn";
-        let (peers, ours) = (build(peers, "peers")?, build(ours, "spawn")?);
-        let script = root().join("interop/bench/spawn.js");
-        let node = (is_installed("node") && script.is_file()).then_some(script);
-        if node.is_none() {
-            eprintln!("note: no Node here: its rows are left out");
-        }
-        Ok(Self { peers, ours, node })
+                     --target-dir target/peers --bin";
+        let build_ours =
+            "bench --no-run --quiet --message-format=json --package procession --bench";
+        Ok(Self {
+            peers: build(build_peers, peers)?,
+            ours: build(build_ours, name)?,
+            script: root().join(format!("interop/bench/{name}.js")),
+        })
     }
 
-    /// Whether the contender is here.
-    pub(super) fn has(&self, contender: &str) -> bool {
-        contender != "node" || self.node.is_some()
+    /// Whether what the contender needs is here; says so of others once.
+    pub(super) fn has(contender: &str) -> bool {
+        let program = match contender {
+            "node" | "bun" | "deno" => contender,
+            "ours-node" => "node",
+            _ => return true,
+        };
+        is_installed(program)
     }
 
     /// Runs one round.
@@ -97,23 +121,33 @@ impl Workers {
     }
 
     fn command(&self, contender: &str) -> Command {
-        match (contender, &self.node) {
-            ("node", Some(script)) => {
-                let mut command = Command::new("node");
-                command.arg(script);
-                command
+        let (program, options): (&Path, &[&str]) = match contender {
+            "node" | "bun" => (Path::new(contender), &[]),
+            "deno" => {
+                let options = &["run", "--allow-all", "--unstable-detect-cjs"];
+                (Path::new(contender), options)
             }
-            ("ours" | "ours-blocking", _) => Command::new(&self.ours),
-            _ => Command::new(&self.peers),
+            _ if contender.starts_with("ours") => (&self.ours, &[]),
+            _ => (&self.peers, &[]),
+        };
+        let mut command = Command::new(program);
+        command.args(options);
+        if matches!(contender, "node" | "bun" | "deno") {
+            command.arg(&self.script);
         }
+        command
     }
 
     fn set_environment(&self, command: &mut Command) {
-        command.env_clear().env("BENCH_FLOOD", &self.peers);
+        // What floods, and what a Node child of ours runs.
+        command
+            .env_clear()
+            .env("BENCH_FLOOD", &self.peers)
+            .env("BENCH_SCRIPT", &self.script);
         if let Some(path) = env::var_os("PATH") {
             command.env("PATH", path);
         }
-        for number in 2..VARIABLES {
+        for number in 3..VARIABLES {
             command.env(
                 format!("BENCH_FILLER_{number}"),
                 "a value of some thirty bytes or so",
@@ -122,9 +156,9 @@ impl Workers {
     }
 }
 
-/// Builds with cargo and gives the program of that name.
+/// Builds a program with cargo and gives its path; its name goes behind the words.
 fn build(words: &str, name: &str) -> Result<PathBuf, String> {
-    let words: Vec<&str> = words.split_whitespace().collect();
+    let words: Vec<&str> = words.split_whitespace().chain([name]).collect();
     let mut cargo = cargo(&words);
     let output = cargo.current_dir(root()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("cargo: {error}"))?;
@@ -160,6 +194,10 @@ mod tests {
             None
         );
         assert_eq!(Sample::parse("usage: …"), None);
+        let line = r#"{"ops": 4, "wall_ns": 40, "cpu_ns": 20, "child_cpu_ns": 8, "growth": 8}"#;
+        let sample = Sample::parse(line).unwrap();
+        let cpu = (sample.cpu, sample.child_cpu, sample.growth);
+        assert_eq!(cpu, (7.0, 2.0, 2.0));
     }
 
     #[test]

@@ -139,7 +139,14 @@ impl<'c> Run<'c> {
     }
 
     fn start(command: &'c Command, defaults: Defaults) -> Result<Self, SpawnError> {
-        let Started { process, ends, at } = start(command, defaults)?;
+        if command.channel.is_some() {
+            return Err(SpawnError::BlockingChannel {
+                command: command.to_string(),
+            });
+        }
+        let Started {
+            process, ends, at, ..
+        } = start(command, defaults)?;
         let all = All::shared(command);
         let terms = Terms::new(command, at);
         let mut run = Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use super::prepare::{self, Defaults, OurEnd, Started};
 use super::sink::{All, Interleaved, Sink};
 use super::supervise::{REQUESTS, Request, Supervised, Terms, supervise};
 use super::{Exit, Signal, Stdio, Tree, oom, sink};
+use crate::ipc::Channel;
 
 /// A running child and our ends of its descriptors.
 ///
@@ -41,6 +42,9 @@ pub struct Child {
     pub stdout: Option<ChildOutput>,
     /// Its standard error, if that is a pipe.
     pub stderr: Option<ChildOutput>,
+    /// The channel, if the command asked for one ([`Command::ipc`]). Dropped with
+    /// the child, which closes it.
+    pub channel: Option<Channel>,
     extra: BTreeMap<u32, ChildDuplex>,
     /// Tees of the standard outputs, and input from memory: moved by `outcome`.
     collector: Collector,
@@ -125,12 +129,18 @@ impl Child {
             });
         }
         oom::begin();
-        let Started { process, ends, at } = prepare::start(command, defaults)?;
+        let Started {
+            process,
+            ends,
+            channel,
+            at,
+        } = prepare::start(command, defaults)?;
         let watch = watch(command, &process).inspect_err(|_| kill(&process, command.tree))?;
         let mut child = Self {
             stdin: None,
             stdout: None,
             stderr: None,
+            channel: None,
             extra: BTreeMap::new(),
             collector: Collector::default(),
             all: All::shared(command),
@@ -141,18 +151,33 @@ impl Child {
             supervisor: None,
         };
         child.forget_descriptors();
+        let failed = |child: &Self, what, source| {
+            child.kill_now();
+            let command = command.to_string();
+            SpawnError::Open {
+                command,
+                what,
+                source,
+            }
+        };
         for (index, end) in ends {
             if let Err(source) = child.attach(index, end) {
-                child.kill_now();
-                let what = super::error::name_of(index);
-                return Err(SpawnError::Open {
-                    command: command.to_string(),
-                    what,
-                    source,
-                });
+                return Err(failed(&child, super::error::name_of(index), source));
             }
         }
+        if let Err(source) = child.attach_channel(channel) {
+            return Err(failed(&child, "the channel".into(), source));
+        }
         Ok(child)
+    }
+
+    fn attach_channel(&mut self, socket: Option<OwnedFd>) -> io::Result<()> {
+        if let (Some(socket), Some(spec)) = (socket, &self.command.channel) {
+            let peer = format!("`{}` (pid {})", self.command, self.process.id());
+            let channel = Channel::new(socket, spec.serialization, spec.limits, peer)?;
+            self.channel = Some(channel);
+        }
+        Ok(())
     }
 
     fn attach(&mut self, index: u32, end: OurEnd) -> io::Result<()> {
@@ -375,7 +400,7 @@ impl Child {
     /// Reads all outputs that are still here to their ends, waits for the child
     /// and says all that is known about it.
     ///
-    /// Closes the child's stdin first, unless it is fed from memory, and ends
+    /// Closes the child's channel and stdin first, unless that is fed from memory, and ends
     /// our side of its further descriptors: nobody could write to them any more.
     ///
     /// # Errors
@@ -391,6 +416,7 @@ impl Child {
     /// The event `close`, but bounded: see [`Drain`].
     pub async fn outcome(mut self) -> Result<Outcome, RunError> {
         drop(self.stdin.take());
+        drop(self.channel.take());
         let mut collector = self.take_collector();
         let (overruns, overrun) = mpsc::channel(1);
         let (supervised, overrun) = self.run(&mut collector, &overruns, overrun).await?;

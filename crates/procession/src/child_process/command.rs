@@ -13,6 +13,7 @@ use procession_sys::{Credentials, Resource, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::argument::Argument;
+use super::fork::{ChannelSpec, module_args};
 use super::transform::Transform;
 use super::{Signal, Stdio};
 
@@ -74,13 +75,23 @@ pub struct Command {
     pub(super) buffers: Buffers,
     pub(super) transforms: BTreeMap<u32, Transform>,
     pub(super) all: bool,
+    pub(super) channel: Option<ChannelSpec>,
 }
 
 /// What is run.
 #[derive(Clone, Debug)]
 pub(super) enum Program {
     File(OsString),
-    Shell { shell: OsString, line: OsString },
+    Shell {
+        shell: OsString,
+        line: OsString,
+    },
+    /// A JavaScript module and what runs it.
+    Module {
+        exec_path: OsString,
+        exec_args: Vec<OsString>,
+        module: OsString,
+    },
 }
 
 /// How much of each output is kept.
@@ -224,7 +235,7 @@ impl Command {
         Some(command)
     }
 
-    fn of(program: Program) -> Self {
+    pub(super) fn of(program: Program) -> Self {
         Self {
             program,
             args: Vec::new(),
@@ -250,6 +261,7 @@ impl Command {
             },
             transforms: BTreeMap::new(),
             all: false,
+            channel: None,
         }
     }
 
@@ -511,6 +523,7 @@ impl Command {
         match &self.program {
             Program::File(program) => program,
             Program::Shell { shell, .. } => shell,
+            Program::Module { exec_path, .. } => exec_path,
         }
     }
 
@@ -533,6 +546,9 @@ impl Command {
                 }
                 vec!["-c".into(), line]
             }
+            Program::Module {
+                exec_args, module, ..
+            } => module_args(exec_args, module, &self.args),
         }
     }
 }
@@ -540,12 +556,13 @@ impl Command {
 /// The command as it would be typed, each word quoted where it needs it.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = match &self.program {
-            Program::File(program) => quoted(program),
-            Program::Shell { line, .. } => line.clone(),
+        let (first, args) = match &self.program {
+            Program::File(program) => (quoted(program), None),
+            Program::Shell { line, .. } => (line.clone(), None),
+            Program::Module { exec_path, .. } => (quoted(exec_path), Some(self.final_args())),
         };
         f.write_str(&first.to_string_lossy())?;
-        for arg in &self.args {
+        for arg in args.as_ref().unwrap_or(&self.args) {
             write!(f, " {}", quoted(arg).to_string_lossy())?;
         }
         Ok(())

@@ -50,6 +50,12 @@ pub enum SpawnError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The `_blocking` methods wait for the end of the child and could not talk to it.
+    #[error("failed to start `{command}`: a `_blocking` method has no channel")]
+    BlockingChannel {
+        /// The command, as in a shell.
+        command: String,
+    },
     /// Async methods need a tokio runtime with I/O (and with time, if there is a time-out).
     #[error(
         "failed to start `{command}`: there is no tokio runtime here; the `_blocking` methods need none"
@@ -77,6 +83,7 @@ impl SpawnError {
         match self {
             Self::Invalid { .. } => Some("ERR_INVALID_ARG_VALUE"),
             Self::Open { source, .. } | Self::Start { source, .. } => errno::node_code(source),
+            Self::BlockingChannel { .. } => Some("ERR_IPC_SYNC_FORK"),
             Self::NoRuntime { .. } => None,
         }
     }
@@ -86,7 +93,10 @@ impl SpawnError {
     pub fn step(&self) -> Option<Step> {
         match self {
             Self::Start { step, .. } => Some(*step),
-            Self::Invalid { .. } | Self::Open { .. } | Self::NoRuntime { .. } => None,
+            Self::Invalid { .. }
+            | Self::Open { .. }
+            | Self::BlockingChannel { .. }
+            | Self::NoRuntime { .. } => None,
         }
     }
 

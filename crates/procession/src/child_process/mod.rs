@@ -63,6 +63,7 @@ mod command;
 mod error;
 mod events;
 mod exit;
+mod fork;
 mod oom;
 mod outcome;
 mod pipeline;

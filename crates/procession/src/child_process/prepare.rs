@@ -25,11 +25,9 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// The highest descriptor that a child may declare.
 const HIGHEST_FD: u32 = 65_535;
 /// What a channel of ours must not leak to a child that has none of its own.
-const CHANNEL_VARIABLES: [&CStr; 3] = [
-    c"NODE_CHANNEL_FD",
-    c"NODE_CHANNEL_SERIALIZATION_MODE",
-    c"NODE_UNIQUE_ID",
-];
+const CHANNEL_VARIABLES: [&CStr; 3] = [CHANNEL_FD, CHANNEL_MODE, c"NODE_UNIQUE_ID"];
+const CHANNEL_FD: &CStr = c"NODE_CHANNEL_FD";
+const CHANNEL_MODE: &CStr = c"NODE_CHANNEL_SERIALIZATION_MODE";
 
 /// What the descriptors are connected to where the command does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +83,7 @@ enum TheirEnd {
 pub(super) struct Started {
     pub(super) process: Process,
     pub(super) ends: BTreeMap<u32, OurEnd>,
+    pub(super) channel: Option<OwnedFd>,
     pub(super) at: Instant,
 }
 
@@ -108,8 +107,9 @@ fn open_and_start(command: &Command, defaults: Defaults) -> Result<Started, Spaw
         ours: BTreeMap::new(),
         theirs: Vec::new(),
     };
+    let channel = opening.channel()?;
     for index in 0..3 {
-        if !command.stdio.contains_key(&index) {
+        if !command.stdio.contains_key(&index) && !opening.has(index) {
             opening.connect(index, &defaults.stdio(index))?;
         }
     }
@@ -137,6 +137,7 @@ fn open_and_start(command: &Command, defaults: Defaults) -> Result<Started, Spaw
     Ok(Started {
         process,
         ends: ours,
+        channel,
         at,
     })
 }
@@ -230,6 +231,9 @@ fn environment(command: &Command) -> Result<Variables, SpawnError> {
         with: Vec::new(),
     };
     for (name, value) in &command.env {
+        if command.channel.is_some() && is_of_channel(name) {
+            continue;
+        }
         if name.is_empty() || name.as_bytes().contains(&b'=') {
             return Err(invalid(
                 command,
@@ -250,7 +254,27 @@ fn environment(command: &Command) -> Result<Variables, SpawnError> {
                 .push(c_string(command, entry, || "environment".into())?);
         }
     }
+    if let Some(channel) = &command.channel {
+        let mode = channel.serialization.name();
+        for (name, value) in [
+            (CHANNEL_FD, channel.index.to_string()),
+            (CHANNEL_MODE, mode.into()),
+        ] {
+            let mut entry = OsStr::from_bytes(name.to_bytes()).to_owned();
+            entry.push("=");
+            entry.push(value);
+            let what = || "environment".into();
+            variables.with.push(c_string(command, entry, what)?);
+        }
+    }
     Ok(variables)
+}
+
+/// Ours win over stale copies, as Node's do.
+fn is_of_channel(name: &OsStr) -> bool {
+    [CHANNEL_FD, CHANNEL_MODE]
+        .iter()
+        .any(|own| own.to_bytes() == name.as_bytes())
 }
 
 /// The `PATH` that the child will have: programs are looked for there, as Node does.
@@ -298,6 +322,15 @@ fn check_indexes(command: &Command) -> Result<(), SpawnError> {
             return Err(invalid(command, "stdin", "a tee is for output"));
         }
     }
+    if let Some(channel) = &command.channel {
+        if channel.index > HIGHEST_FD {
+            return Err(invalid(command, "ipc", "its descriptor is out of range"));
+        }
+        if command.stdio.contains_key(&channel.index) {
+            let reason = "its descriptor is connected to something else";
+            return Err(invalid(command, "ipc", reason));
+        }
+    }
     Ok(())
 }
 
@@ -324,6 +357,7 @@ fn blame(command: &Command, error: procession_sys::StartError) -> SpawnError {
         Step::Exec => Some(match &command.program {
             Program::File(program) => PathBuf::from(program),
             Program::Shell { shell, .. } => PathBuf::from(shell),
+            Program::Module { exec_path, .. } => PathBuf::from(exec_path),
         }),
         Step::Prepare
         | Step::Clone
@@ -353,6 +387,21 @@ struct Opening<'c> {
 }
 
 impl Opening<'_> {
+    fn has(&self, index: u32) -> bool {
+        self.theirs.iter().any(|(own, _)| *own == index)
+    }
+
+    /// Their end stays blocking, as Node's children find it.
+    fn channel(&mut self) -> Result<Option<OwnedFd>, SpawnError> {
+        let Some(channel) = &self.command.channel else {
+            return Ok(None);
+        };
+        let (ours, theirs) = procession_sys::channel_pair()
+            .map_err(|e| self.failed("a socket for the channel".into(), e))?;
+        self.theirs.push((channel.index, TheirEnd::Owned(theirs)));
+        Ok(Some(ours))
+    }
+
     fn connect(&mut self, index: u32, stdio: &Stdio) -> Result<(), SpawnError> {
         let theirs = match stdio {
             Stdio::Ignore => TheirEnd::Null,

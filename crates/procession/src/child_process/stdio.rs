@@ -11,8 +11,10 @@ use bytes::Bytes;
 ///
 /// # Node
 ///
-/// The entries of the option `stdio`. `'ipc'` comes with the channel;
-/// `'overlapped'` is Windows'.
+/// The entries of the option `stdio`. `'ipc'` is [`Command::ipc`], for there is
+/// one channel at most; `'overlapped'` is Windows'.
+///
+/// [`Command::ipc`]: super::Command::ipc
 ///
 /// [`Command`]: super::Command
 #[derive(Clone, Debug)]

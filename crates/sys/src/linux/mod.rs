@@ -13,7 +13,9 @@ mod spawn;
 mod tree;
 
 pub(crate) use memory::prefer_huge_pages;
-pub(crate) use pipes::{duplex_pair, pipe_pair};
+pub(crate) use pipes::{
+    RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
+};
 pub use probe::{oom_kills, platform};
 pub use process::Process;
 pub use spawn::fork_and_exec;

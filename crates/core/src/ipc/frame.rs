@@ -1,0 +1,411 @@
+//! Where messages end.
+//!
+//! `json` ends a message with a newline; `advanced` begins it with its length.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Serialization;
+
+/// The bytes of a length in `advanced`: a big-endian `u32` that does not count itself.
+const LENGTH: usize = 4;
+
+/// A message longer than the limit of its reader, or than its framing can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message is longer than {limit} bytes")]
+pub struct FrameTooLong {
+    /// The limit.
+    pub limit: usize,
+}
+
+/// Cuts what was read into messages.
+///
+/// Holds no socket: feed it whatever was read, then take frames until there is
+/// none. The memory it holds follows what arrived, never what a peer claims,
+/// and is given back whenever no half message is held.
+///
+/// Frames that were fed together share one allocation: a frame that is kept
+/// keeps it whole.
+#[derive(Debug)]
+pub struct Framer {
+    serialization: Serialization,
+    buffer: BytesMut,
+    /// How much of `buffer` is known to hold no newline, so that a message
+    /// that arrives in many pieces is scanned once.
+    scanned: usize,
+    limit: usize,
+    /// Whether a whole message has come.
+    begun: bool,
+}
+
+impl Framer {
+    /// Makes one for messages of up to `max_frame` bytes.
+    #[must_use]
+    pub fn new(serialization: Serialization, max_frame: usize) -> Self {
+        Self {
+            serialization,
+            buffer: BytesMut::new(),
+            scanned: 0,
+            limit: max_frame,
+            begun: false,
+        }
+    }
+
+    /// Adds bytes as they were read.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Where bytes can be read into; what is added there counts as fed.
+    ///
+    /// Saves a copy while a large message is under way. Reserve in step with
+    /// what has come: the block lives as long as any frame cut from it.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Takes the next whole message, without its newline or length.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameTooLong`] once a message passes the limit, or claims to. The
+    /// stream cannot be followed after that, and every later call says the same.
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameTooLong> {
+        let frame = match self.serialization {
+            Serialization::Json => self.next_line(),
+            Serialization::Advanced => self.next_counted(),
+        }?;
+        self.begun |= frame.is_some();
+        Ok(frame)
+    }
+
+    /// Whether a part of a message is held: at the end of the stream it is lost.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// How many bytes are held.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether the stream began as Bun's own `advanced` format does, which is not Node's.
+    ///
+    /// To be asked while the first message is partial: read as a length, Bun's
+    /// greeting (`01` and a little-endian `u32`) promises 16 MiB that never come.
+    #[must_use]
+    pub fn is_bun(&self) -> bool {
+        self.serialization == Serialization::Advanced
+            && !self.begun
+            && self.buffer.first() == Some(&1)
+            && self.buffer.get(LENGTH) == Some(&0)
+    }
+
+    fn next_line(&mut self) -> Result<Option<Bytes>, FrameTooLong> {
+        let known = self.scanned.min(self.buffer.len());
+        let found = memchr::memchr(b'\n', &self.buffer[known..]);
+        let Some(offset) = found else {
+            self.scanned = self.buffer.len();
+            self.allow(self.scanned)?;
+            return Ok(None);
+        };
+        let length = known + offset;
+        self.allow(length)?;
+        let mut line = self.take(length + 1);
+        line.truncate(length);
+        self.scanned = 0;
+        Ok(Some(line.freeze()))
+    }
+
+    fn next_counted(&mut self) -> Result<Option<Bytes>, FrameTooLong> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        self.allow(length)?;
+        if self.buffer.len() - LENGTH < length {
+            return Ok(None);
+        }
+        let mut frame = self.take(LENGTH + length);
+        frame.advance(LENGTH);
+        Ok(Some(frame.freeze()))
+    }
+
+    fn allow(&self, length: usize) -> Result<(), FrameTooLong> {
+        if length > self.limit {
+            return Err(FrameTooLong { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    /// Takes that much from the front; with the last byte the memory goes too.
+    fn take(&mut self, length: usize) -> BytesMut {
+        if length == self.buffer.len() {
+            std::mem::take(&mut self.buffer)
+        } else {
+            self.buffer.split_to(length)
+        }
+    }
+}
+
+/// A frame that was begun and is to be ended.
+#[derive(Debug)]
+#[must_use = "a frame that is not ended cannot be read"]
+pub struct Begun {
+    serialization: Serialization,
+    /// Where the message begins.
+    body: usize,
+}
+
+/// Begins a frame at the end of `out`; the message is to be appended next.
+pub fn begin(serialization: Serialization, out: &mut Vec<u8>) -> Begun {
+    match serialization {
+        Serialization::Json => {}
+        Serialization::Advanced => out.extend_from_slice(&[0; LENGTH]),
+    }
+    Begun {
+        serialization,
+        body: out.len(),
+    }
+}
+
+impl Begun {
+    /// Ends the frame after what was appended to `out`; gives the length of the message.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameTooLong`] in `advanced` from 4 GiB on, and from 2 GiB on, which
+    /// Node before 26 cannot read. `out` is then as it was before.
+    pub fn end(self, out: &mut Vec<u8>) -> Result<usize, FrameTooLong> {
+        const LIMIT: i32 = i32::MAX;
+        let length = out.len().saturating_sub(self.body);
+        match self.serialization {
+            Serialization::Json => out.push(b'\n'),
+            Serialization::Advanced => {
+                let Ok(said) = i32::try_from(length) else {
+                    self.cancel(out);
+                    return Err(FrameTooLong {
+                        limit: LIMIT.unsigned_abs() as usize,
+                    });
+                };
+                out[self.body - LENGTH..self.body].copy_from_slice(&said.to_be_bytes());
+            }
+        }
+        Ok(length)
+    }
+
+    /// Takes back the frame and what was appended to `out`.
+    pub fn cancel(self, out: &mut Vec<u8>) {
+        let start = match self.serialization {
+            Serialization::Json => self.body,
+            Serialization::Advanced => self.body.saturating_sub(LENGTH),
+        };
+        out.truncate(start);
+    }
+}
+
+/// Appends a message that is at hand as a frame.
+///
+/// # Errors
+///
+/// As [`Begun::end`].
+pub fn write(
+    serialization: Serialization,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), FrameTooLong> {
+    let frame = begin(serialization, out);
+    out.extend_from_slice(message);
+    frame.end(out).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOTH: [Serialization; 2] = [Serialization::Json, Serialization::Advanced];
+
+    type Outcome = (Vec<Vec<u8>>, Option<FrameTooLong>);
+
+    /// What comes out when the wire is read in these pieces.
+    fn frames_of(
+        mut framer: Framer,
+        pieces: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> (Outcome, Framer) {
+        let mut frames = Vec::new();
+        let mut fault = None;
+        for piece in pieces {
+            framer.feed(piece.as_ref());
+            loop {
+                match framer.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame.to_vec()),
+                    Ok(None) => break,
+                    Err(error) => {
+                        fault = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        ((frames, fault), framer)
+    }
+
+    fn wire_of(serialization: Serialization, messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        for message in messages {
+            write(serialization, message, &mut wire).unwrap();
+        }
+        wire
+    }
+
+    fn any_messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let byte = any::<u8>().prop_map(|byte| if byte == b'\n' { 0 } else { byte });
+        prop::collection::vec(prop::collection::vec(byte, 0..40), 0..8)
+    }
+
+    proptest! {
+        /// Some of the messages are over the limit: what comes before them
+        /// still comes, and the error does not depend on the pieces either.
+        #[test]
+        fn any_way_of_cutting_gives_the_same_frames(
+            messages in any_messages(),
+            tail in prop::collection::vec(any::<u8>(), 0..10),
+            cuts in prop::collection::vec(0_usize..400, 0..6),
+            limit in 20_usize..50,
+            serialization in prop::sample::select(&BOTH),
+        ) {
+            let mut wire = wire_of(serialization, &messages);
+            wire.extend(&tail);
+            let new = || Framer::new(serialization, limit);
+            let (whole, framer) = frames_of(new(), [&*wire]);
+            let short = messages.iter().take_while(|message| message.len() <= limit);
+            let short: Vec<_> = short.cloned().collect();
+            prop_assert_eq!(&whole.0[..short.len()], &short);
+            prop_assert_eq!(short.len() < messages.len(), whole.1.is_some() && whole.0.len() < messages.len());
+            let (single, other) = frames_of(new(), wire.chunks(1));
+            prop_assert_eq!(&single, &whole);
+            prop_assert_eq!(framer.is_partial(), other.is_partial());
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (wire.len() + 1)).collect();
+            cuts.extend([0, wire.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]);
+            prop_assert_eq!(&frames_of(new(), pieces).0, &whole);
+        }
+    }
+
+    #[test]
+    fn frames_look_as_node_writes_them() {
+        let mut wire = Vec::new();
+        write(Serialization::Json, br#"{"a":1}"#, &mut wire).unwrap();
+        assert_eq!(wire, b"{\"a\":1}\n");
+        wire.clear();
+        write(Serialization::Advanced, b"\xff\x0f\"\x05after", &mut wire).unwrap();
+        assert_eq!(wire, b"\x00\x00\x00\x09\xff\x0f\"\x05after");
+    }
+
+    #[test]
+    fn a_cancelled_frame_leaves_no_trace() {
+        for serialization in BOTH {
+            let mut out = b"before".to_vec();
+            let frame = begin(serialization, &mut out);
+            out.extend_from_slice(b"half a mess");
+            frame.cancel(&mut out);
+            assert_eq!(out, b"before");
+        }
+    }
+
+    #[test]
+    fn half_a_message_is_partial() {
+        for serialization in BOTH {
+            let wire = wire_of(serialization, &[b"0123456789".to_vec()]);
+            for cut in 1..wire.len() {
+                let mut framer = Framer::new(serialization, 10);
+                framer.feed(&wire[..cut]);
+                assert_eq!(framer.next_frame(), Ok(None));
+                assert!(framer.is_partial());
+                assert_eq!(framer.buffered(), cut);
+                framer.feed(&wire[cut..]);
+                assert_eq!(framer.next_frame().unwrap().unwrap(), "0123456789");
+                assert!(!framer.is_partial());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_scanned_is_not_scanned_again() {
+        let mut framer = Framer::new(Serialization::Json, 1 << 20);
+        for _ in 0..100 {
+            framer.feed(&[b'x'; 1000]);
+            assert_eq!(framer.next_frame(), Ok(None));
+            assert_eq!(framer.scanned, framer.buffered());
+        }
+        framer.feed(b"\nrest");
+        assert_eq!(framer.next_frame().unwrap().unwrap().len(), 100_000);
+        assert_eq!(framer.scanned, 0);
+    }
+
+    #[test]
+    fn a_claim_costs_nothing_and_is_refused_over_the_limit() {
+        let limit = 64 << 20;
+        let mut framer = Framer::new(Serialization::Advanced, limit);
+        framer.feed(&(64_u32 << 20).to_be_bytes());
+        framer.feed(b"\xff\x0f");
+        assert_eq!(framer.next_frame(), Ok(None));
+        assert!(framer.buffer.capacity() < 100);
+        let mut framer = Framer::new(Serialization::Advanced, limit);
+        framer.feed(&((64_u32 << 20) + 1).to_be_bytes());
+        assert_eq!(framer.next_frame(), Err(FrameTooLong { limit }));
+        framer.feed(b"more");
+        assert_eq!(framer.next_frame(), Err(FrameTooLong { limit }), "for ever");
+    }
+
+    #[test]
+    fn an_idle_framer_holds_no_memory() {
+        for serialization in BOTH {
+            let mut framer = Framer::new(serialization, 1 << 20);
+            let wire = wire_of(serialization, &[vec![b'x'; 100_000], b"y".to_vec()]);
+            // In pieces, so that the buffer has grown ahead of what it holds.
+            wire.chunks(1000).for_each(|piece| framer.feed(piece));
+            assert!(framer.buffer.capacity() > wire.len());
+            while framer.next_frame().unwrap().is_some() {}
+            assert_eq!(framer.buffer.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn frames_of_one_read_share_its_memory() {
+        let mut framer = Framer::new(Serialization::Json, 100);
+        framer.feed(b"first\nsecond\nthird\n");
+        let frames = [(); 3].map(|()| framer.next_frame().unwrap().unwrap());
+        let start = frames[0].as_ptr().addr();
+        assert_eq!(frames[1].as_ptr().addr() - start, b"first\n".len());
+        assert_eq!(frames[2].as_ptr().addr() - start, b"first\nsecond\n".len());
+    }
+
+    #[test]
+    fn what_is_read_in_place_counts_as_fed() {
+        let mut framer = Framer::new(Serialization::Json, 100);
+        framer.feed(b"\"ab");
+        assert_eq!(framer.next_frame(), Ok(None));
+        framer.buffer().extend_from_slice(b"c\"\n");
+        assert_eq!(framer.next_frame().unwrap().unwrap(), "\"abc\"");
+    }
+
+    /// Bun greets with `01` and its version; Node sends a length and `ff 0f`.
+    #[test]
+    fn buns_greeting_is_told_from_a_length() {
+        let mut framer = Framer::new(Serialization::Advanced, 64 << 20);
+        framer.feed(&[1, 1, 0, 0, 0]);
+        assert_eq!(framer.next_frame(), Ok(None));
+        assert!(framer.is_bun());
+        let mut framer = Framer::new(Serialization::Advanced, 64 << 20);
+        framer.feed(&[1, 1, 0, 0, 0xff, 0x0f]);
+        assert!(!framer.is_bun(), "a long message of Node's");
+        let mut framer = Framer::new(Serialization::Json, 64 << 20);
+        framer.feed(&[1, 1, 0, 0, 0]);
+        assert!(!framer.is_bun());
+    }
+}

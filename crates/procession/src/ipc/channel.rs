@@ -1,0 +1,635 @@
+//! The two halves of a channel that programs hold.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use procession_core::ipc::internal::{self, HandOver, Internal};
+use procession_core::ipc::{Limits, Serialization, frame};
+use procession_sys::InheritedChannel;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Handle;
+use super::error::{EncodeError, FromEnvError, ReceiveError, SendError};
+use super::message::{self, Message};
+use super::owner::Owner;
+use super::shared::{NotSent, Shared};
+
+thread_local! {
+    /// Where values become frames, so that small messages cost no allocation.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most of the scratch space that a thread keeps.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+/// A channel to another program: Node's, or one that speaks as Node does.
+///
+/// Both halves are public fields: move them apart at will. When the receiver
+/// and all senders are dropped the channel closes, after what was sent.
+///
+/// A task of the runtime owns the socket. When the runtime is shut down it
+/// still writes what was sent, for at most a second.
+///
+/// # Node
+///
+/// `ChildProcess` in the parent, `process` in the child, as far as they speak
+/// of messages. Here nothing keeps a program alive but what it waits for, so
+/// there is no `ref` and `unref`.
+#[derive(Debug)]
+pub struct Channel {
+    /// Sends.
+    pub tx: Sender,
+    /// Receives.
+    pub rx: Receiver,
+}
+
+/// The sending half; clones send over the same channel.
+#[derive(Debug)]
+pub struct Sender {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+    /// Taken from the shared inbox in one go.
+    batch: VecDeque<Message>,
+    /// Passed over by [`Receiver::recv_where`].
+    kept: VecDeque<Message>,
+}
+
+impl Channel {
+    /// Takes the channel that our parent gave us: a Node program that forked us
+    /// by `execPath`, or one of ours. `None` when there is none.
+    ///
+    /// The variables leave the environment and the descriptor becomes
+    /// close-on-exec, so that our own children do not take it for theirs. Call
+    /// it once, early: reading the environment from C code at the same time may
+    /// see it half changed.
+    ///
+    /// # Errors
+    ///
+    /// [`FromEnvError`]; also when it was taken before.
+    ///
+    /// # Node
+    ///
+    /// What `process.send` is there for.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession::ipc::Channel;
+    ///
+    /// let Some(mut channel) = Channel::from_env()? else {
+    ///     return Ok(println!("nobody wants to talk"));
+    /// };
+    /// // Ends when the parent disconnects or is gone.
+    /// while let Some(message) = channel.rx.recv().await? {
+    ///     let n: u64 = message.decode()?;
+    ///     channel.tx.send(&(n * 2)).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env() -> Result<Option<Self>, FromEnvError> {
+        Self::from_env_with(Limits::default())
+    }
+
+    /// As [`Channel::from_env`], with other limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::from_env`].
+    pub fn from_env_with(limits: Limits) -> Result<Option<Self>, FromEnvError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(FromEnvError::NoRuntime);
+        }
+        let Some((fd, serialization)) = inherited()? else {
+            return Ok(None);
+        };
+        let channel = Self::new(fd, serialization, limits, "our parent".into());
+        channel.map(Some).map_err(FromEnvError::Io)
+    }
+
+    /// Speaks over a connected Unix stream socket; `peer` is the other side's name in errors.
+    ///
+    /// # Errors
+    ///
+    /// What registering the socket with the runtime says.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O.
+    pub fn new(
+        socket: impl Into<OwnedFd>,
+        serialization: Serialization,
+        limits: Limits,
+        peer: String,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::new(peer, serialization, limits));
+        let owner = Owner::new(socket.into(), Arc::clone(&shared))?;
+        let (tx, rx) = (Sender::new(&shared), Receiver::new(&shared));
+        tokio::spawn(owner);
+        Ok(Self { tx, rx })
+    }
+
+    /// The two ends of a new channel within this program.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Channel::new`].
+    pub fn pair(serialization: Serialization) -> std::io::Result<(Self, Self)> {
+        let (one, other) = procession_sys::channel_pair()?;
+        let end = |fd| Self::new(fd, serialization, Limits::default(), "the other end".into());
+        Ok((end(one)?, end(other)?))
+    }
+
+    /// Closes the channel after what was sent, and waits for that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it goes on by itself.
+    ///
+    /// # Node
+    ///
+    /// `disconnect`.
+    pub async fn disconnect(self) {
+        self.tx.disconnect().await;
+    }
+}
+
+/// The descriptor and the serialization that the environment names.
+pub(super) fn inherited() -> Result<Option<(OwnedFd, Serialization)>, FromEnvError> {
+    let Some(inherited) = InheritedChannel::take()? else {
+        return Ok(None);
+    };
+    let serialization = match inherited.serialization {
+        None => Serialization::Json,
+        Some(mode) => {
+            Serialization::from_name(&mode).ok_or(FromEnvError::Serialization { mode })?
+        }
+    };
+    Ok(Some((inherited.fd, serialization)))
+}
+
+impl Sender {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        shared.hold();
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Sends a message; waits while too much is queued.
+    ///
+    /// Done when the message is queued: messages go out in their order, also
+    /// around handles. See [`Sender::flush`] for when it is written, and
+    /// [`Sender::send_confirmed`] for when it is received.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`], [`SendError::Encode`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped send has sent nothing, unless it was done.
+    ///
+    /// # Node
+    ///
+    /// `send`, whose queue has no bound and which never waits.
+    pub async fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
+        let mut rest = match self.encode_and_push(message)? {
+            Pushed::Done => return Ok(()),
+            Pushed::Full(frame) => frame,
+        };
+        self.push(&mut rest).await
+    }
+
+    /// Sends a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`], and [`SendError::Full`].
+    pub fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
+        match self.encode_and_push(message)? {
+            Pushed::Done => Ok(()),
+            Pushed::Full(_) => Err(self.full(None)),
+        }
+    }
+
+    /// Sends a message with a handle, and waits until the peer has it.
+    ///
+    /// Ours is closed then. Handles that are sent from several tasks are on
+    /// their way together, up to 64; with one whose message is above 16 KiB no other is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`], and [`SendError::NotReceived`]; the handle comes back in all.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the message may still be sent.
+    ///
+    /// # Node
+    ///
+    /// `send(message, handle)`. A connection that the peer did not receive is
+    /// sent again, three times, as Node does.
+    pub async fn send_with_handle<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        handle: impl Into<Handle>,
+    ) -> Result<(), SendError> {
+        let handle = handle.into();
+        // Node never does it for what it receives, and would block in `accept` or `read`.
+        // It cannot fail for an open descriptor.
+        let _ = procession_sys::set_nonblocking(handle.as_fd(), true);
+        let mut body = Vec::new();
+        if let Err(source) = message::encode(self.shared.serialization, message, &mut body) {
+            return Err(self.cannot_encode(source, Some(handle)));
+        }
+        let wire = HandOver {
+            kind: handle.wire_kind(),
+            message: Some(body.into()),
+            key: None,
+            dgram_type: handle.dgram_type(),
+        };
+        let kind = wire.kind.clone();
+        let mut out = Vec::new();
+        let begun = frame::begin(self.shared.serialization, &mut out);
+        let encoded =
+            internal::encode(self.shared.serialization, &Internal::Handle(wire), &mut out);
+        if let Err(error) = encoded {
+            return Err(self.cannot_encode(error.into(), Some(handle)));
+        }
+        if begun.end(&mut out).is_err() {
+            return Err(self.cannot_encode(EncodeError::TooLong, Some(handle)));
+        }
+        self.push_handle(&kind, out, handle).await
+    }
+
+    /// Sends a message that came from elsewhere, as it is.
+    ///
+    /// Between channels of one serialization nothing is parsed or printed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`]; [`SendError::Encode`] too when the bytes are no
+    /// message in this channel's serialization. What travelled with it comes back.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Sender::send`].
+    pub async fn forward(&self, mut message: Message) -> Result<(), SendError> {
+        if message.serialization == self.shared.serialization {
+            let mut out = Vec::with_capacity(message.body.len() + 4);
+            frame::write(self.shared.serialization, &message.body, &mut out)
+                .map_err(|_| self.cannot_encode(EncodeError::TooLong, message.take_handle()))?;
+            return self.push(&mut out).await;
+        }
+        self.send_raw(&message.body).await
+    }
+
+    /// Sends bytes that are a message already: a JSON text, or V8's format with its header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`]; [`SendError::Encode`] when they are none.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Sender::send`].
+    pub async fn send_raw(&self, body: &[u8]) -> Result<(), SendError> {
+        let mut out = Vec::with_capacity(body.len() + 4);
+        message::frame_of(self.shared.serialization, body, &mut out)
+            .map_err(|source| self.cannot_encode(source, None))?;
+        self.push(&mut out).await
+    }
+
+    /// Waits until everything that was sent is in the hands of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the channel closed before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        loop {
+            let mut room = std::pin::pin!(self.shared.room.notified());
+            room.as_mut().enable();
+            if self.shared.outbox().half.is_written() {
+                return Ok(());
+            }
+            if self.is_closed() {
+                return Err(self.closed(None));
+            }
+            room.await;
+        }
+    }
+
+    /// Closes the channel after what was sent, and waits for that.
+    ///
+    /// Nothing can be sent any more. What the other side sends meanwhile is
+    /// still received.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it goes on by itself.
+    ///
+    /// # Node
+    ///
+    /// `disconnect`. A second one is no error here.
+    pub async fn disconnect(&self) {
+        self.shared.disconnect();
+        self.shared.closed.cancelled().await;
+    }
+
+    /// Whether nothing can be sent any more.
+    ///
+    /// # Node
+    ///
+    /// `!connected`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.is_cancelled()
+    }
+
+    /// Cancelled when the channel is closed, by whomever: to end work that nobody waits for.
+    ///
+    /// # Node
+    ///
+    /// The event `'disconnect'`; execa's `getCancelSignal`.
+    #[must_use]
+    pub fn cancel_signal(&self) -> CancellationToken {
+        self.shared.closed.child_token()
+    }
+
+    /// How messages are written.
+    #[must_use]
+    pub fn serialization(&self) -> Serialization {
+        self.shared.serialization
+    }
+
+    fn encode_and_push<T: Serialize + ?Sized>(&self, message: &T) -> Result<Pushed, SendError> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            message::encode_frame(self.shared.serialization, message, scratch)
+                .map_err(|source| self.cannot_encode(source, None))?;
+            let pushed = match self.shared.push(scratch) {
+                Ok(()) => Ok(Pushed::Done),
+                Err(NotSent::Full(_)) => Ok(Pushed::Full(std::mem::take(scratch))),
+                Err(NotSent::Closed(_)) => Err(self.closed(None)),
+            };
+            if scratch.capacity() > SCRATCH_KEPT {
+                *scratch = Vec::new();
+            }
+            pushed
+        })
+    }
+
+    pub(super) async fn push(&self, frame: &mut Vec<u8>) -> Result<(), SendError> {
+        loop {
+            let mut room = std::pin::pin!(self.shared.room.notified());
+            room.as_mut().enable();
+            match self.shared.push(frame) {
+                Ok(()) => return Ok(()),
+                Err(refusal) if refusal.is_full() => room.await,
+                Err(_) => return Err(self.closed(None)),
+            }
+        }
+    }
+
+    async fn push_handle(
+        &self,
+        kind: &internal::HandleKind,
+        mut frame: Vec<u8>,
+        handle: Handle,
+    ) -> Result<(), SendError> {
+        let mut handle = handle.into_fd();
+        let answer = loop {
+            let mut room = std::pin::pin!(self.shared.room.notified());
+            room.as_mut().enable();
+            match self.shared.push_handle(kind, frame, handle) {
+                Ok(answer) => break answer,
+                Err((NotSent::Full(Some(back)), again)) => (handle, frame) = (back, again),
+                Err((NotSent::Full(None) | NotSent::Closed(None), _)) => {
+                    return Err(self.closed(None));
+                }
+                Err((NotSent::Closed(Some(back)), _)) => {
+                    return Err(self.closed(Handle::of(back).ok()));
+                }
+            }
+            room.await;
+        };
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(back)) => Err(self.not_received(back)),
+            Err(_) => Err(self.closed(None)),
+        }
+    }
+
+    /// The channel is closed, or the peer says that it never got it.
+    fn not_received(&self, back: OwnedFd) -> SendError {
+        match Handle::of(back) {
+            Ok(handle) if !self.is_closed() => SendError::NotReceived {
+                peer: self.shared.peer.clone(),
+                handle,
+            },
+            back => self.closed(back.ok()),
+        }
+    }
+
+    pub(super) fn message(&self, body: Bytes) -> Message {
+        Message {
+            body,
+            serialization: self.shared.serialization,
+            max_depth: self.shared.limits.max_depth,
+            handle: None,
+            responder: None,
+        }
+    }
+
+    pub(super) fn closed(&self, handle: Option<Handle>) -> SendError {
+        SendError::Closed {
+            peer: self.shared.peer.clone(),
+            handle,
+        }
+    }
+
+    fn full(&self, handle: Option<Handle>) -> SendError {
+        SendError::Full {
+            peer: self.shared.peer.clone(),
+            handle,
+        }
+    }
+
+    pub(super) fn cannot_encode(&self, source: EncodeError, handle: Option<Handle>) -> SendError {
+        SendError::Encode {
+            peer: self.shared.peer.clone(),
+            handle,
+            source,
+        }
+    }
+}
+
+enum Pushed {
+    Done,
+    Full(Vec<u8>),
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Self::new(&self.shared)
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.let_go();
+    }
+}
+
+impl Receiver {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.hold();
+        Self {
+            shared: Arc::clone(shared),
+            batch: VecDeque::new(),
+            kept: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the next message; `None` when the channel is closed.
+    ///
+    /// Messages that were sent just before the other side ended all arrive.
+    /// A half message at the end is dropped, as Node does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError`], once, when the channel did not just close; then `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    ///
+    /// # Node
+    ///
+    /// `'message'`; `None` is `'disconnect'`.
+    pub async fn recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`Receiver::recv`], for futures that are written by hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, ReceiveError>> {
+        if let Some(message) = self.kept.pop_front() {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        self.poll_next(cx)
+    }
+
+    /// Waits for the next message that fits, and keeps those before it for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was looked at is kept in its order.
+    ///
+    /// # Node
+    ///
+    /// execa's `getOneMessage` with `filter`.
+    pub async fn recv_where(
+        &mut self,
+        fits: impl Fn(&Message) -> bool,
+    ) -> Result<Option<Message>, ReceiveError> {
+        if let Some(index) = self.kept.iter().position(&fits) {
+            return Ok(self.kept.remove(index));
+        }
+        loop {
+            match std::future::poll_fn(|cx| self.poll_next(cx)).await? {
+                Some(message) if !fits(&message) => self.kept.push_back(message),
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Takes a message that is here already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        let mut nobody = Context::from_waker(std::task::Waker::noop());
+        match self.poll_recv(&mut nobody) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReceiveError>> {
+        if self.batch.is_empty() {
+            let mut inbox = self.shared.inbox();
+            std::mem::swap(&mut self.batch, &mut inbox.messages);
+            inbox.bytes = 0;
+            let resume = std::mem::take(&mut inbox.owner_waits);
+            if self.batch.is_empty() {
+                match &mut inbox.end {
+                    Some(end) => {
+                        let end = std::mem::replace(end, Ok(()));
+                        return Poll::Ready(match end {
+                            Ok(()) => Ok(None),
+                            Err(failure) => Err(ReceiveError::new(&self.shared.peer, &failure)),
+                        });
+                    }
+                    None => inbox.receiver = Some(cx.waker().clone()),
+                }
+            }
+            drop(inbox);
+            if resume {
+                self.shared.outbox().wake_owner();
+            }
+        }
+        let Some(mut message) = self.batch.pop_front() else {
+            return Poll::Pending;
+        };
+        message.responder = message
+            .responder
+            .and_then(super::request::Responder::received);
+        Poll::Ready(Ok(Some(message)))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut inbox = self.shared.inbox();
+        inbox.deaf = true;
+        let unread = std::mem::take(&mut inbox.messages);
+        inbox.bytes = 0;
+        drop(inbox);
+        // Refuses what wanted to be confirmed, which takes the other lock.
+        drop(unread);
+        self.shared.outbox().wake_owner();
+        self.shared.let_go();
+    }
+}

@@ -1,0 +1,70 @@
+//! How do two programs talk, one of which may be Node? Over the channel that
+//! Node opens between a parent and a child.
+//!
+//! A parent asks for it with [`Command::ipc`] or [`Command::fork`], a child
+//! takes it with [`Channel::from_env`]. Either may be an unmodified Node
+//! program, in both of Node's serializations, and sockets travel along.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use procession::child_process::Command;
+//!
+//! let mut child = Command::fork("child.js").spawn()?;
+//! let mut channel = child.channel.take().ok_or("no channel")?;
+//! channel.tx.send(&serde_json::json!({ "hello": "world" })).await?;
+//! if let Some(message) = channel.rx.recv().await? {
+//!     let answer: serde_json::Value = message.decode()?;
+//!     println!("{answer}");
+//! }
+//! channel.disconnect().await;
+//! child.wait().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Bounds
+//!
+//! What waits to be written is bounded ([`Limits::max_queue`]): [`Sender::send`]
+//! waits, [`Sender::try_send`] refuses. What waits to be received is bounded too
+//! ([`Limits::max_inbox`]): then nothing more is read, and the other side's
+//! sends wait. A receiver that is never asked also holds up the confirmations
+//! of handles; drop it if you do not listen. A peer that sends rubbish, or a
+//! message above [`Limits::max_frame`], ends its channel with a
+//! [`ReceiveError`], and nothing else.
+//!
+//! # Questions and answers
+//!
+//! [`Sender::request`] and [`Sender::send_confirmed`] travel as internal
+//! messages, which an unmodified Node program never sees. One that wants to
+//! take part listens for them:
+//!
+//! ```js
+//! process.on('internalMessage', ({ cmd, kind, id, msg }) => {
+//!   if (cmd !== 'NODE_PROCESSION') return;
+//!   if (kind === 'request') process._send({ cmd, kind: 'reply', id, msg: answer(msg) });
+//!   if (kind === 'send') process._send({ cmd, kind: 'ack', id });
+//! });
+//! ```
+//!
+//! [`Command::ipc`]: crate::child_process::Command::ipc
+//! [`Command::fork`]: crate::child_process::Command::fork
+
+mod channel;
+mod error;
+mod handle;
+mod message;
+mod owner;
+mod request;
+mod shared;
+
+pub use channel::{Channel, Receiver, Sender};
+pub use error::{DecodeError, EncodeError, FromEnvError, ReceiveError, RequestError, SendError};
+pub use handle::{Handle, HandleError};
+pub use message::Message;
+pub use procession_core::ipc::inbound::ProtocolError;
+pub use procession_core::ipc::{BadMessage, Limits, Serialization};
+
+/// V8's structured clone as data: everything that an `advanced` message can say.
+pub mod v8 {
+    pub use procession_core::ipc::advanced::*;
+}

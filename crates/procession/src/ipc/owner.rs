@@ -1,0 +1,395 @@
+//! The task that owns a channel's socket.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use procession_core::ipc::inbound::{Attached, Inbound, Step};
+use procession_core::ipc::internal::{Internal, Procession};
+use procession_core::ipc::outbound::{Receipt, Settled};
+use procession_sys::{PollFd, Received, SendAgain};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::time::Sleep;
+
+use super::Handle;
+use super::error::Failure;
+use super::message::Message;
+use super::request::{Responder, Verdict};
+use super::shared::{Outbox, Shared, Stage};
+
+/// What is read at once, and the most that one peer gets before others have their turn.
+const TURN: usize = 64 * 1024;
+
+/// How long to wait when the kernel cannot take a descriptor now.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long the last messages may take when the runtime is shut down.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// One buffer for all channels of a thread: an idle one has none.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN]);
+}
+
+/// Moves bytes between the socket and the queues, until the channel ends.
+#[derive(Debug)]
+pub(super) struct Owner {
+    socket: UnixStream,
+    inbound: Inbound<OwnedFd>,
+    shared: Arc<Shared>,
+    /// The kernel has no room for a descriptor: until then nothing is written.
+    pause: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+/// How a step of the owner's turn went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// Something was moved, and there may be more.
+    On,
+    /// Nothing more for now; we will be woken.
+    Still,
+    /// The other side has closed.
+    End,
+}
+
+impl Owner {
+    pub(super) fn new(socket: OwnedFd, shared: Arc<Shared>) -> io::Result<Self> {
+        procession_sys::set_nonblocking(&socket, true)?;
+        let socket = UnixStream::from_std(socket.into())?;
+        if shared.limits.max_pending_handles == 0 {
+            procession_sys::forbid_handles(socket.as_fd())?;
+        }
+        Ok(Self {
+            socket,
+            inbound: Inbound::new(shared.serialization, &shared.limits),
+            shared,
+            pause: None,
+            ended: false,
+        })
+    }
+
+    /// Writes what waits, reads one turn's worth, writes the answers to that.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
+        self.write(cx)?;
+        let read = self.read(cx)?;
+        self.write(cx)?;
+        let mut outbox = self.shared.outbox();
+        if outbox.stage == Stage::Closing && outbox.half.is_drained() {
+            return Ok(Went::End);
+        }
+        if read == Went::Still {
+            outbox.owner = Some(cx.waker().clone());
+        }
+        Ok(read)
+    }
+
+    /// Writes until nothing waits or the kernel takes no more.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.is_paused(cx) {
+            let mut outbox = self.shared.outbox();
+            let written = write_all(&self.socket, &mut outbox, cx);
+            // Those who wait for room, or for everything to be written, look again.
+            let tell = written.is_ok() && outbox.half.queued() <= self.shared.limits.max_queue / 2;
+            drop(outbox);
+            if tell {
+                self.shared.room.notify_waiters();
+            }
+            match written {
+                Ok(()) => {}
+                Err(error) if procession_sys::send_again(&error) == Some(SendAgain::Later) => {
+                    self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                    // Registers our waker with it.
+                    let _ = self.is_paused(cx);
+                }
+                // The reading side says it too, after the last messages.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
+        let paused = self
+            .pause
+            .as_mut()
+            .is_some_and(|pause| pause.as_mut().poll(cx).is_pending());
+        if !paused {
+            self.pause = None;
+        }
+        paused
+    }
+
+    /// Reads once, and passes on what became whole.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
+        if !self.may_read() {
+            return Ok(Went::Still);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut handles = Vec::new();
+            match self.read_some(cx, buffer, &mut handles) {
+                Poll::Pending => Ok(Went::Still),
+                Poll::Ready(Ok(Received { bytes: 0, .. })) => Ok(Went::End),
+                Poll::Ready(Ok(received)) => {
+                    let lost = received.lost_handles.then_some(None);
+                    let taken = handles.into_iter().map(takeable).chain(lost);
+                    self.inbound.received(&buffer[..received.bytes], taken);
+                    self.deliver()?;
+                    Ok(Went::On)
+                }
+                // A peer that ended with our bytes unread resets the connection: the end.
+                Poll::Ready(Err(error)) if is_gone(&error) => Ok(Went::End),
+                Poll::Ready(Err(error)) => Err(error.into()),
+            }
+        })
+    }
+
+    /// Not while the program leaves messages unreceived, or the peer our answers.
+    fn may_read(&self) -> bool {
+        let mut inbox = self.shared.inbox();
+        inbox.owner_waits = inbox.bytes >= self.shared.limits.max_inbox && !inbox.deaf;
+        !inbox.owner_waits && self.shared.outbox().half.may_receive()
+    }
+
+    fn read_some(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        handles: &mut Vec<OwnedFd>,
+    ) -> Poll<io::Result<Received>> {
+        let takes_handles = self.shared.limits.max_pending_handles > 0;
+        loop {
+            std::task::ready!(self.socket.poll_read_ready(cx))?;
+            let mut short = None;
+            let read = self.socket.try_io(Interest::READABLE, || {
+                let received = if takes_handles {
+                    procession_sys::receive(self.socket.as_fd(), buffer, handles)?
+                } else {
+                    let bytes = procession_sys::receive_plain(self.socket.as_fd(), buffer)?;
+                    Received {
+                        bytes,
+                        lost_handles: false,
+                    }
+                };
+                // Fewer bytes than there was room for: nothing is left, and the
+                // runtime need not try to find out. A descriptor cuts a read short too.
+                if (1..buffer.len()).contains(&received.bytes)
+                    && handles.is_empty()
+                    && !received.lost_handles
+                {
+                    short = Some(received);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(received)
+            });
+            match (short, read) {
+                (Some(received), _) => return Poll::Ready(Ok(received)),
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, read) => return Poll::Ready(read),
+            }
+        }
+    }
+
+    /// Passes on every whole message.
+    fn deliver(&mut self) -> Result<(), Failure> {
+        let mut messages = Vec::new();
+        let outcome = loop {
+            match self.inbound.next_step() {
+                Ok(Some(step)) => messages.extend(self.carry_out(step)),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        if !messages.is_empty() {
+            let mut inbox = self.shared.inbox();
+            if !inbox.deaf {
+                inbox.bytes += messages.iter().map(|m| m.body.len()).sum::<usize>();
+                inbox.messages.extend(messages.drain(..));
+                if let Some(receiver) = inbox.receiver.take() {
+                    receiver.wake();
+                }
+            }
+        }
+        // What nobody receives is dropped with no lock held: it may have to be refused.
+        drop(messages);
+        outcome
+    }
+
+    fn carry_out(&self, step: Step<OwnedFd>) -> Option<Message> {
+        match step {
+            Step::Message(body, attached) => return Some(self.message(body, attached, None)),
+            Step::Internal(Internal::Procession(own), _) => return self.procession(own),
+            // The cluster's, or a later version's: to be ignored.
+            Step::Internal(..) => {}
+            Step::Answer(answer) => self.shared.outbox().half.answer(&answer),
+            Step::Receipt(receipt) => settle(&mut self.shared.outbox(), receipt),
+            Step::Mark => self.shared.outbox().half.mark_internal(),
+        }
+        None
+    }
+
+    fn procession(&self, own: Procession) -> Option<Message> {
+        let (id, verdict) = match own {
+            Procession::Request { id, message } => {
+                let responder = Responder::request(&self.shared, id);
+                return Some(self.message(message, None, Some(responder)));
+            }
+            Procession::Send { id, message } => {
+                let responder = Responder::confirm(&self.shared, id);
+                return Some(self.message(message, None, Some(responder)));
+            }
+            Procession::Reply { id, message } => (id, Verdict::Reply(message)),
+            Procession::Refuse { id, reason } => (id, Verdict::Refused(reason)),
+            Procession::Ack { id } => (id, Verdict::Taken),
+            // A later version's.
+            _ => return None,
+        };
+        if let Some(asked) = self.shared.outbox().requests.remove(&id) {
+            // Whoever asked may have given up just now.
+            let _ = asked.send(verdict);
+        }
+        None
+    }
+
+    fn message(
+        &self,
+        body: bytes::Bytes,
+        attached: Attached<OwnedFd>,
+        responder: Option<Responder>,
+    ) -> Message {
+        Message {
+            body,
+            serialization: self.shared.serialization,
+            max_depth: self.shared.limits.max_depth,
+            handle: attached.and_then(|(_, fd)| Handle::of(fd).ok()),
+            responder,
+        }
+    }
+
+    /// Closes the channel, and tells everybody who waits for something.
+    fn end(&mut self, end: Result<(), Failure>) {
+        self.ended = true;
+        let mut outbox = self.shared.outbox();
+        outbox.stage = Stage::Closed;
+        for (ticket, handle) in outbox.half.give_back() {
+            if let Some(settled) = outbox.hand_overs.remove(&ticket) {
+                // Nobody may wait for it any more: then it closes here.
+                let _ = settled.send(Err(handle));
+            }
+        }
+        outbox.hand_overs.clear();
+        let requests = std::mem::take(&mut outbox.requests);
+        self.shared.closed.cancel();
+        drop(outbox);
+        drop(requests);
+        self.shared.room.notify_waiters();
+        let mut inbox = self.shared.inbox();
+        inbox.end = Some(end);
+        if let Some(receiver) = inbox.receiver.take() {
+            receiver.wake();
+        }
+    }
+}
+
+/// What no message can have is closed at once; its place is kept.
+fn takeable(fd: OwnedFd) -> Option<OwnedFd> {
+    procession_sys::fd_kind(fd.as_fd())
+        .is_ok_and(procession_sys::FdKind::node_takes)
+        .then_some(fd)
+}
+
+/// The other side is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn settle(outbox: &mut Outbox, receipt: Receipt) {
+    let (ticket, verdict) = match outbox.half.answered(receipt) {
+        Some(Settled::Taken(ticket, ours)) => {
+            drop(ours);
+            (ticket, Ok(()))
+        }
+        Some(Settled::Refused(ticket, ours)) => (ticket, Err(ours)),
+        None => return,
+    };
+    if let Some(settled) = outbox.hand_overs.remove(&ticket) {
+        // Nobody may wait for it any more: then it closes here.
+        let _ = settled.send(verdict);
+    }
+}
+
+fn write_all(socket: &UnixStream, outbox: &mut Outbox, cx: &mut Context<'_>) -> io::Result<()> {
+    while let Some(write) = outbox.half.next_write() {
+        match socket.poll_write_ready(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(ready) => ready?,
+        }
+        let handle = write.handle.map(AsFd::as_fd);
+        let send = || procession_sys::send(socket.as_fd(), write.bytes, handle);
+        match socket.try_io(Interest::WRITABLE, send) {
+            Ok(bytes) => outbox.half.wrote(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Future for Owner {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let end = match self.turn(cx) {
+            Ok(Went::Still) => return Poll::Pending,
+            Ok(Went::On) => {
+                // Others first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Ok(Went::End) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        self.end(end);
+        Poll::Ready(())
+    }
+}
+
+/// The runtime is shut down: what was sent is still written, if the peer reads it soon.
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let until = Instant::now() + LAST_WORDS;
+        let mut outbox = self.shared.outbox();
+        while let Some(write) = outbox.half.next_write() {
+            let handle = write.handle.map(AsFd::as_fd);
+            match procession_sys::send(self.socket.as_fd(), write.bytes, handle) {
+                Ok(bytes) => outbox.half.wrote(bytes),
+                Err(error) if procession_sys::send_again(&error).is_some() => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let waited = procession_sys::poll(
+                        &mut [PollFd::writable(self.socket.as_fd())],
+                        Some(left),
+                    );
+                    if left.is_zero() || waited.is_err() {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        drop(outbox);
+        self.end(Ok(()));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the halves of a channel and its owner share: two queues with bounds.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use procession_core::ipc::handles::Ticket;
+use procession_core::ipc::internal::HandleKind;
+use procession_core::ipc::outbound::Outbound;
+use procession_core::ipc::{Limits, Serialization};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::error::Failure;
+use super::message::Message;
+use super::request::Verdict;
+
+/// Locks are held for a copy or a call of the kernel that does not wait, never across an await.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) peer: String,
+    pub(super) serialization: Serialization,
+    pub(super) limits: Limits,
+    outbox: Mutex<Outbox>,
+    inbox: Mutex<Inbox>,
+    /// Told whenever there is room in the outbox again.
+    pub(super) room: Notify,
+    /// Cancelled when the channel is closed.
+    pub(super) closed: CancellationToken,
+}
+
+/// How far a channel is with its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Open,
+    /// Nothing more is taken; what is queued is still sent.
+    Closing,
+    Closed,
+}
+
+/// What is to be sent, and who waits for what became of it.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) half: Outbound<OwnedFd>,
+    pub(super) stage: Stage,
+    /// The owner, asleep.
+    pub(super) owner: Option<Waker>,
+    pub(super) hand_overs: HashMap<Ticket, oneshot::Sender<Result<(), OwnedFd>>>,
+    pub(super) requests: HashMap<u64, oneshot::Sender<Verdict>>,
+    pub(super) next_request: u64,
+    /// Halves that are still held by somebody.
+    pub(super) holders: usize,
+}
+
+/// What came and was not received yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    pub(super) messages: VecDeque<Message>,
+    pub(super) bytes: usize,
+    /// The receiver, asleep.
+    pub(super) receiver: Option<Waker>,
+    /// The owner reads no further until something is received.
+    pub(super) owner_waits: bool,
+    pub(super) end: Option<Result<(), Failure>>,
+    /// There is no receiver any more: what comes is dropped, as Node drops it.
+    pub(super) deaf: bool,
+}
+
+/// Tells that the peer has a descriptor, or gives it back. Dropped when the channel is closed.
+pub(super) type Receipt = oneshot::Receiver<Result<(), OwnedFd>>;
+
+/// Why something was not put into the outbox; what was to go along comes back.
+pub(super) enum NotSent {
+    Closed(Option<OwnedFd>),
+    Full(Option<OwnedFd>),
+}
+
+impl Shared {
+    pub(super) fn new(peer: String, serialization: Serialization, limits: Limits) -> Self {
+        Self {
+            peer,
+            serialization,
+            limits,
+            outbox: Mutex::new(Outbox {
+                half: Outbound::new(serialization),
+                stage: Stage::Open,
+                owner: None,
+                hand_overs: HashMap::new(),
+                requests: HashMap::new(),
+                next_request: 1,
+                holders: 0,
+            }),
+            inbox: Mutex::default(),
+            room: Notify::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues whole frames, and empties `frames`.
+    pub(super) fn push(&self, frames: &mut Vec<u8>) -> Result<(), NotSent> {
+        let mut outbox = self.outbox();
+        match self.room_for(&outbox, frames.len()) {
+            Room::Yes => {}
+            Room::Later => return Err(NotSent::Full(None)),
+            Room::Never => return Err(NotSent::Closed(None)),
+        }
+        outbox.half.send(frames);
+        outbox.wake_owner();
+        Ok(())
+    }
+
+    /// Queues a whole frame with a descriptor; the answer tells what became of it.
+    pub(super) fn push_handle(
+        &self,
+        kind: &HandleKind,
+        frame: Vec<u8>,
+        handle: OwnedFd,
+    ) -> Result<Receipt, (NotSent, Vec<u8>)> {
+        let mut outbox = self.outbox();
+        match self.room_for(&outbox, frame.len()) {
+            Room::Yes => {}
+            Room::Later => return Err((NotSent::Full(Some(handle)), frame)),
+            Room::Never => return Err((NotSent::Closed(Some(handle)), frame)),
+        }
+        let (settled, answer) = oneshot::channel();
+        let ticket = outbox.half.send_handle(kind, frame, handle);
+        outbox.hand_overs.insert(ticket, settled);
+        outbox.wake_owner();
+        Ok(answer)
+    }
+
+    /// A message that alone is above the bound goes when nothing else waits.
+    fn room_for(&self, outbox: &Outbox, bytes: usize) -> Room {
+        let queued = outbox.half.queued();
+        if outbox.stage != Stage::Open {
+            Room::Never
+        } else if queued == 0 || queued + bytes <= self.limits.max_queue {
+            Room::Yes
+        } else {
+            Room::Later
+        }
+    }
+
+    /// Takes no more messages, and closes when those that wait are sent.
+    pub(super) fn disconnect(&self) {
+        let mut outbox = self.outbox();
+        if outbox.stage == Stage::Open {
+            outbox.stage = Stage::Closing;
+        }
+        outbox.wake_owner();
+        drop(outbox);
+        self.room.notify_waiters();
+    }
+
+    /// One half more is held.
+    pub(super) fn hold(&self) {
+        self.outbox().holders += 1;
+    }
+
+    /// One half less is held; the last closes the channel.
+    pub(super) fn let_go(&self) {
+        let mut outbox = self.outbox();
+        outbox.holders -= 1;
+        let last = outbox.holders == 0;
+        drop(outbox);
+        if last {
+            self.disconnect();
+        }
+    }
+}
+
+enum Room {
+    Yes,
+    Later,
+    Never,
+}
+
+impl Outbox {
+    pub(super) fn wake_owner(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            owner.wake();
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The channel, over real sockets and with real Node children.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
+
+#[expect(dead_code, reason = "the children here are Node's")]
+mod support;
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use procession::child_process::{Command, Exit, Stdio};
+use procession::ipc::{
+    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Serialization,
+};
+use procession_testkit::leaks::Oracle;
+use serde_json::{Value, json};
+use support::{scene, tagged};
+
+const BOTH: [Serialization; 2] = [Serialization::Json, Serialization::Advanced];
+
+/// Runs in both serializations, and finds what is left after.
+fn in_both(scenario: impl AsyncFn(&Oracle, Serialization)) {
+    scene(async |oracle| {
+        for serialization in BOTH {
+            scenario(oracle, serialization).await;
+        }
+    });
+}
+
+/// Says so when the test cannot be run here.
+fn has_node() -> bool {
+    let found = !procession::node::find_all().is_empty();
+    if !found {
+        println!("skipped: there is no Node here");
+    }
+    found
+}
+
+/// More than any of this takes.
+const LONG: Duration = Duration::from_secs(30);
+
+#[test]
+fn messages_go_both_ways_in_their_order() {
+    in_both(async |_, serialization| {
+        let (one, mut other) = Channel::pair(serialization).unwrap();
+        for n in 0..10_000_u64 {
+            one.tx.send(&json!({ "n": n })).await.unwrap();
+            if n % 97 == 0 {
+                let got: Value = other.rx.recv().await.unwrap().unwrap().decode().unwrap();
+                assert!(got["n"].as_u64().unwrap() <= n);
+            }
+        }
+        let mut last = 0;
+        one.tx.send("end").await.unwrap();
+        loop {
+            let message = other.rx.recv().await.unwrap().unwrap();
+            if let Ok(end) = message.decode::<String>() {
+                assert_eq!(end, "end");
+                break;
+            }
+            let n = message.decode::<Value>().unwrap()["n"].as_u64().unwrap();
+            assert!(n >= last);
+            last = n;
+        }
+        assert_eq!(last, 9_999);
+        other.tx.send(&[1, 2, 3]).await.unwrap();
+        let Channel { mut rx, tx } = one;
+        let back: [u8; 3] = rx.recv().await.unwrap().unwrap().decode().unwrap();
+        assert_eq!(back, [1, 2, 3]);
+        tx.disconnect().await;
+        assert!(rx.recv().await.unwrap().is_none());
+        assert!(other.rx.recv().await.unwrap().is_none());
+        let error = other.tx.send("late").await.unwrap_err();
+        assert_eq!(error.node_code(), Some("ERR_IPC_CHANNEL_CLOSED"));
+    });
+}
+
+#[test]
+fn handles_arrive_with_their_messages() {
+    in_both(async |_, serialization| {
+        let (one, mut other) = Channel::pair(serialization).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let outside = TcpStream::connect(address).unwrap();
+        let (inside, _) = listener.accept().unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receiving = tokio::spawn(async move {
+            let mut names = Vec::new();
+            for _ in 0..4 {
+                let mut message = other.rx.recv().await.unwrap().unwrap();
+                let name: String = message.decode().unwrap();
+                names.push((name, message.take_handle()));
+            }
+            names
+        });
+        one.tx.send("plain").await.unwrap();
+        one.tx.send_with_handle("tcp", inside).await.unwrap();
+        one.tx.send_with_handle(&"x".repeat(40_000), listener).await.unwrap();
+        one.tx.send_with_handle("udp", udp).await.unwrap();
+        let mut got = receiving.await.unwrap().into_iter();
+        assert!(matches!(got.next().unwrap(), (name, None) if name == "plain"));
+        let Some((_, Some(Handle::TcpStream(mut inside)))) = got.next() else {
+            panic!("no connection");
+        };
+        inside.write_all(b"hi").unwrap();
+        assert_eq!(inside.peer_addr().unwrap(), outside.local_addr().unwrap());
+        let Some((_, Some(Handle::TcpListener(listener)))) = got.next() else {
+            panic!("no listener");
+        };
+        assert_eq!(listener.local_addr().unwrap(), address);
+        assert!(matches!(got.next().unwrap(), (_, Some(Handle::UdpSocket(_)))));
+    });
+}
+
+#[test]
+fn a_descriptor_that_node_cannot_take_comes_back() {
+    scene(async |_| {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let error = Handle::try_from(std::os::fd::OwnedFd::from(file)).unwrap_err();
+        assert_eq!(error.kind, "character device");
+        assert_eq!(error.node_code(), Some("ERR_INVALID_HANDLE_TYPE"));
+    });
+}
+
+#[test]
+fn questions_are_answered_refused_or_time_out() {
+    in_both(async |_, serialization| {
+        let (one, mut other) = Channel::pair(serialization).unwrap();
+        let answering = tokio::spawn(async move {
+            let mut question = other.rx.recv().await.unwrap().unwrap();
+            assert!(question.is_request());
+            let n: u64 = question.decode().unwrap();
+            question.reply(&(n + 1)).await.unwrap();
+            // Dropped.
+            drop(other.rx.recv().await.unwrap().unwrap());
+            // Kept for too long.
+            let question = other.rx.recv().await.unwrap().unwrap();
+            let confirmed: String = other.rx.recv().await.unwrap().unwrap().decode().unwrap();
+            assert_eq!(confirmed, "heard");
+            drop(question);
+            other
+        });
+        let answer = one.tx.request(&41, LONG).await.unwrap();
+        assert_eq!(answer.decode::<u64>().unwrap(), 42);
+        let refused = one.tx.request(&0, LONG).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { .. }), "{refused}");
+        let late = one.tx.request(&0, Duration::from_millis(1)).await;
+        assert!(matches!(late, Err(RequestError::TimedOut { .. })));
+        one.tx.send_confirmed("heard", LONG).await.unwrap();
+        let other = answering.await.unwrap();
+        drop(other.rx);
+        let deaf = one.tx.send_confirmed("unheard", LONG).await.unwrap_err();
+        assert!(matches!(deaf, RequestError::Refused { .. }), "{deaf}");
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_or_waits() {
+    in_both(async |_, serialization| {
+        let (socket, _silent) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut limits = Limits::default();
+        limits.max_queue = 100_000;
+        let channel = Channel::new(socket, serialization, limits, "a silent one".into()).unwrap();
+        let text = "x".repeat(10_000);
+        let mut sent = 0;
+        let full = loop {
+            match channel.tx.try_send(&text) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(matches!(full, SendError::Full { .. }), "{full}");
+        // What the kernel took, and the queue.
+        assert!((10..100).contains(&sent), "{sent}");
+        let waits = tokio::time::timeout(Duration::from_millis(20), channel.tx.send(&text));
+        assert!(waits.await.is_err());
+    });
+}
+
+#[test]
+fn rubbish_ends_the_channel_with_a_reason() {
+    scene(async |_| {
+        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut channel = Channel::new(
+            socket,
+            Serialization::Json,
+            Limits::default(),
+            "a liar".into(),
+        )
+        .unwrap();
+        peer.write_all(b"\"fine\"\n{\"a\":nonsense}\n").unwrap();
+        let fine: String = channel.rx.recv().await.unwrap().unwrap().decode().unwrap();
+        assert_eq!(fine, "fine");
+        let error = channel.rx.recv().await.unwrap_err();
+        let ReceiveError::Protocol { peer: name, source } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(name, "a liar");
+        assert!(source.to_string().contains("nonsense"), "{source}");
+        assert!(channel.rx.recv().await.unwrap().is_none());
+        assert!(channel.tx.is_closed());
+    });
+}
+
+/// A Node child that runs this code, with a channel.
+fn node(oracle: &Oracle, serialization: Serialization, code: &str) -> Command {
+    let mut command = tagged(oracle, Command::new("node"), &["-e", code]);
+    command.ipc(serialization);
+    command.stdout(Stdio::Inherit).stderr(Stdio::Inherit);
+    command
+}
+
+#[test]
+fn an_unmodified_node_child_answers_and_hands_over() {
+    if !has_node() {
+        return;
+    }
+    in_both(async |oracle, serialization| {
+        const CODE: &str = "
+            let n = 0;
+            process.on('message', (message, handle) => {
+                if (message === 'bye') return process.disconnect();
+                n += 1;
+                const got = handle?.constructor.name ?? null;
+                // A server that was sent stays open here as well.
+                process.send({ n, message, got }, handle, () => handle?.close?.());
+            });
+            process.on('internalMessage', ({ cmd, kind, id, msg }) => {
+                if (cmd !== 'NODE_PROCESSION') return;
+                if (kind === 'request') process._send({ cmd, kind: 'reply', id, msg: msg * 2 });
+                if (kind === 'send') process._send({ cmd, kind: 'ack', id });
+            });";
+        let mut child = node(oracle, serialization, CODE).spawn().unwrap();
+        let mut channel = child.channel.take().unwrap();
+        channel.tx.send(&json!(["é", 1.5, null])).await.unwrap();
+        let answer: Value = channel.rx.recv().await.unwrap().unwrap().decode().unwrap();
+        assert_eq!(answer, json!({ "n": 1, "message": ["é", 1.5, null], "got": null }));
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let outside = TcpStream::connect(address).unwrap();
+        let (inside, _) = listener.accept().unwrap();
+        for (handle, name) in [(Handle::from(inside), "Socket"), (listener.into(), "Server")] {
+            channel.tx.send_with_handle(name, handle).await.unwrap();
+            let mut back = channel.rx.recv().await.unwrap().unwrap();
+            assert_eq!(back.decode::<Value>().unwrap()["got"], name);
+            assert!(back.take_handle().is_some());
+        }
+        drop(outside);
+
+        let doubled = channel.tx.request(&21, LONG).await.unwrap();
+        assert_eq!(doubled.decode::<u64>().unwrap(), 42);
+        channel.tx.send_confirmed("strictly", LONG).await.unwrap();
+        channel.tx.send("bye").await.unwrap();
+        assert!(channel.rx.recv().await.unwrap().is_none());
+        assert!(child.wait().await.unwrap().success());
+    });
+}
+
+#[test]
+fn what_was_sent_just_before_the_exit_arrives() {
+    if !has_node() {
+        return;
+    }
+    in_both(async |oracle, serialization| {
+        const CODE: &str = "
+            for (let n = 0; n < 100; n++) process.send({ n });
+            process.exit(3);";
+        let mut child = node(oracle, serialization, CODE).spawn().unwrap();
+        assert_eq!(child.wait().await.unwrap(), Exit::Code(3));
+        let mut channel = child.channel.take().unwrap();
+        for n in 0..100 {
+            let message = channel.rx.recv().await.unwrap().unwrap();
+            assert_eq!(message.decode::<Value>().unwrap(), json!({ "n": n }));
+        }
+        assert!(channel.rx.recv().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_channel_may_be_at_any_descriptor_and_is_not_inherited_further() {
+    if !has_node() {
+        return;
+    }
+    in_both(async |oracle, serialization| {
+        const CODE: &str = "
+            const { spawnSync } = require('child_process');
+            const line = 'ls -l /proc/self/fd | grep -c socket; env | grep -c NODE_CHANNEL';
+            const stdio = ['ignore', 'pipe', 'ignore'];
+            process.send(spawnSync('sh', ['-c', line], { stdio }).stdout.toString());
+            process.disconnect();";
+        for index in [0, 4, 9] {
+            let mut command = node(oracle, serialization, CODE);
+            command.ipc_at(index, serialization);
+            let mut child = command.spawn().unwrap();
+            let mut channel = child.channel.take().unwrap();
+            let said: String = channel.rx.recv().await.unwrap().unwrap().decode().unwrap();
+            assert_eq!(said, "0\n0\n", "at {index}");
+            assert!(child.wait().await.unwrap().success());
+        }
+    });
+}
