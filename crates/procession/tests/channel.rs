@@ -9,9 +9,9 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use procession::child_process::{Command, Exit, Stdio};
+use procession::child_process::{Command, Event, Exit, Stdio};
 use procession::ipc::{
-    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Serialization,
+    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Serialization, blocking,
 };
 use procession_testkit::leaks::Oracle;
 use serde_json::{Value, json};
@@ -96,7 +96,10 @@ fn handles_arrive_with_their_messages() {
         });
         one.tx.send("plain").await.unwrap();
         one.tx.send_with_handle("tcp", inside).await.unwrap();
-        one.tx.send_with_handle(&"x".repeat(40_000), listener).await.unwrap();
+        one.tx
+            .send_with_handle(&"x".repeat(40_000), listener)
+            .await
+            .unwrap();
         one.tx.send_with_handle("udp", udp).await.unwrap();
         let mut got = receiving.await.unwrap().into_iter();
         assert!(matches!(got.next().unwrap(), (name, None) if name == "plain"));
@@ -109,7 +112,10 @@ fn handles_arrive_with_their_messages() {
             panic!("no listener");
         };
         assert_eq!(listener.local_addr().unwrap(), address);
-        assert!(matches!(got.next().unwrap(), (_, Some(Handle::UdpSocket(_)))));
+        assert!(matches!(
+            got.next().unwrap(),
+            (_, Some(Handle::UdpSocket(_)))
+        ));
     });
 }
 
@@ -236,13 +242,19 @@ fn an_unmodified_node_child_answers_and_hands_over() {
         let mut channel = child.channel.take().unwrap();
         channel.tx.send(&json!(["é", 1.5, null])).await.unwrap();
         let answer: Value = channel.rx.recv().await.unwrap().unwrap().decode().unwrap();
-        assert_eq!(answer, json!({ "n": 1, "message": ["é", 1.5, null], "got": null }));
+        assert_eq!(
+            answer,
+            json!({ "n": 1, "message": ["é", 1.5, null], "got": null })
+        );
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let outside = TcpStream::connect(address).unwrap();
         let (inside, _) = listener.accept().unwrap();
-        for (handle, name) in [(Handle::from(inside), "Socket"), (listener.into(), "Server")] {
+        for (handle, name) in [
+            (Handle::from(inside), "Socket"),
+            (listener.into(), "Server"),
+        ] {
             channel.tx.send_with_handle(name, handle).await.unwrap();
             let mut back = channel.rx.recv().await.unwrap().unwrap();
             assert_eq!(back.decode::<Value>().unwrap()["got"], name);
@@ -301,4 +313,110 @@ fn a_channel_may_be_at_any_descriptor_and_is_not_inherited_further() {
             assert!(child.wait().await.unwrap().success());
         }
     });
+}
+
+#[test]
+fn events_tell_messages_before_the_exit() {
+    if !has_node() {
+        return;
+    }
+    in_both(async |oracle, serialization| {
+        const CODE: &str = "
+            process.on('message', (message) => {
+                process.send([message, 1]);
+                process.send([message, 2], () => process.exit(0));
+            });";
+        let mut events = node(oracle, serialization, CODE).events();
+        events.channel.as_ref().unwrap().send("go").await.unwrap();
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            told.push(match event {
+                Event::Spawn { .. } => "spawn".to_owned(),
+                Event::Message(message) => message.decode::<Value>().unwrap().to_string(),
+                Event::Disconnect => "disconnect".to_owned(),
+                Event::Exit(exit) => exit.to_string(),
+                Event::Close(_) => "close".to_owned(),
+                other => panic!("{other:?}"),
+            });
+        }
+        let exit = Exit::Code(0).to_string();
+        let wanted = [
+            "spawn",
+            "[\"go\",1]",
+            "[\"go\",2]",
+            "disconnect",
+            &exit,
+            "close",
+        ];
+        assert_eq!(told, wanted);
+    });
+}
+
+#[test]
+fn a_blocking_end_talks_to_an_async_one() {
+    in_both(async |_, serialization| {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let limits = Limits::default();
+        let mut channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut end = blocking::Channel::new(theirs, serialization, limits, "async".into());
+            let mut seen = 0;
+            while let Some(mut message) = end.recv().unwrap() {
+                seen += 1;
+                match message.take_handle() {
+                    Some(handle) => end.send_with_handle("back", handle).unwrap(),
+                    None => end.send_raw(message.body()).unwrap(),
+                }
+            }
+            seen
+        });
+        // More than fits between them, before anything is received.
+        let text = "x".repeat(100_000);
+        for _ in 0..8 {
+            channel.tx.send(&text).await.unwrap();
+        }
+        for _ in 0..8 {
+            let back: String = channel.rx.recv().await.unwrap().unwrap().decode().unwrap();
+            assert_eq!(back, text);
+        }
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        channel.tx.send_with_handle("there", udp).await.unwrap();
+        let mut back = channel.rx.recv().await.unwrap().unwrap();
+        let Some(Handle::UdpSocket(udp)) = back.take_handle() else {
+            panic!("no socket");
+        };
+        assert_eq!(udp.local_addr().unwrap(), address);
+        channel.tx.send_confirmed("sure", LONG).await.unwrap();
+        let refused = channel.tx.request("what?", LONG).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { .. }));
+        channel.disconnect().await;
+        assert_eq!(thread.join().unwrap(), 10);
+    });
+}
+
+#[test]
+fn what_was_sent_is_written_when_the_runtime_goes() {
+    for serialization in BOTH {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let limits = Limits::default();
+        let reader = std::thread::spawn(move || {
+            let mut end = blocking::Channel::new(theirs, serialization, limits, "gone".into());
+            let mut bytes = 0;
+            while let Some(message) = end.recv().unwrap() {
+                bytes += message.body().len();
+            }
+            bytes
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let channel = Channel::new(ours, serialization, limits, "reader".into()).unwrap();
+            for _ in 0..20 {
+                channel.tx.send(&"x".repeat(100_000)).await.unwrap();
+            }
+        });
+        drop(runtime);
+        assert!(reader.join().unwrap() >= 2_000_000);
+    }
 }

@@ -1,5 +1,7 @@
 //! What the peer sends: bytes and descriptors in, messages out.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::frame::{FrameTooLong, Framer};
@@ -52,8 +54,8 @@ pub struct Inbound<H> {
     arrived: u64,
     consumed: u64,
     arrivals: Arrivals<H>,
-    /// A message whose descriptor was just acknowledged.
-    next: Option<Step<H>>,
+    /// What follows from the message that was told last.
+    next: VecDeque<Step<H>>,
     peer_marks: bool,
 }
 
@@ -67,7 +69,7 @@ impl<H> Inbound<H> {
             arrived: 0,
             consumed: 0,
             arrivals: Arrivals::new(limits.max_pending_handles),
-            next: None,
+            next: VecDeque::new(),
             peer_marks: false,
         }
     }
@@ -88,7 +90,7 @@ impl<H> Inbound<H> {
     ///
     /// [`ProtocolError`]: nothing that follows makes sense any more.
     pub fn next_step(&mut self) -> Result<Option<Step<H>>, ProtocolError> {
-        if let Some(next) = self.next.take() {
+        if let Some(next) = self.next.pop_front() {
             return Ok(Some(next));
         }
         let Some(body) = self
@@ -141,7 +143,7 @@ impl<H> Inbound<H> {
         if std::mem::replace(&mut self.peer_marks, true) {
             return Ok(step);
         }
-        self.next = Some(step);
+        self.next.push_front(step);
         Ok(Step::Mark)
     }
 
@@ -175,11 +177,12 @@ impl<H> Inbound<H> {
             .message
             .unwrap_or_else(|| self.serialization.undefined());
         let attached = Some((from.kind, handle));
-        self.next = Some(if check(self.serialization, &body)?.internal {
+        let step = if check(self.serialization, &body)?.internal {
             Step::Internal(internal::parse(self.serialization, &body)?, attached)
         } else {
             Step::Message(body, attached)
-        });
+        };
+        self.next.push_back(step);
         Ok(Step::Answer(Internal::Ack))
     }
 

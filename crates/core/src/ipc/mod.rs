@@ -16,6 +16,9 @@ pub mod internal;
 pub mod json;
 pub mod outbound;
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 /// How values become bytes: Node's `serialization` option.

@@ -140,6 +140,18 @@ impl<H> Outbound<H> {
         self.marks_internal = true;
     }
 
+    /// How both sides write values.
+    #[must_use]
+    pub fn serialization(&self) -> Serialization {
+        self.serialization
+    }
+
+    /// Whether answers wait to be written.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     /// Whether the peer may be read from: not while it leaves our answers unread.
     #[must_use]
     pub fn may_receive(&self) -> bool {

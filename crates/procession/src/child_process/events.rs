@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use procession_core::order::{EventOrder, Seen, Told};
+use procession_core::order::{EventOrder, SETTLE, Seen, Told};
 use procession_sys::Process;
 use tokio::sync::mpsc;
 
@@ -14,6 +14,7 @@ use super::error::SpawnError;
 use super::pipes::{ChildDuplex, ChildOutput, ChildStdin, MOST_IN_PIPE};
 use super::prepare::Defaults;
 use super::{Child, Exit, Signal, Stdio};
+use crate::ipc::{Message, ReceiveError, Receiver, Sender};
 
 /// Events that may wait for a reader; then the child waits.
 const QUEUE: usize = 16;
@@ -47,6 +48,13 @@ pub enum Event {
     StdoutEnd,
     /// Standard error has ended: `end`.
     StderrEnd,
+    /// It sent a message over its channel: `message`. Those that it sent before it
+    /// ended come before [`Event::Exit`].
+    Message(Message),
+    /// The channel broke: what it sent was no message. Node's parent dies of it.
+    ChannelError(ReceiveError),
+    /// The channel is closed: `disconnect`.
+    Disconnect,
     /// The process has ended: `exit`.
     Exit(Exit),
     /// The process and its outputs have ended: `close`. `None` after a failed start.
@@ -59,6 +67,8 @@ pub struct Events {
     events: mpsc::Receiver<Event>,
     /// The child's standard input, if that is a pipe.
     pub stdin: Option<ChildStdin>,
+    /// Sends to the child, if it has a channel. What it sends are events.
+    pub channel: Option<Sender>,
     extra: BTreeMap<u32, ChildDuplex>,
     process: Option<Process>,
 }
@@ -151,10 +161,12 @@ impl Command {
                 child.start_supervisor();
                 let (stdin, extra) = (child.stdin.take(), child.take_extra());
                 let process = Some(child.process());
-                tokio::spawn(tell(child, told));
+                let (channel, messages) = child.channel.take().map(|c| (c.tx, c.rx)).unzip();
+                tokio::spawn(tell(child, Messages(messages), told));
                 Events {
                     events,
                     stdin,
+                    channel,
                     extra,
                     process,
                 }
@@ -172,6 +184,7 @@ impl Command {
                 Events {
                     events,
                     stdin: None,
+                    channel: None,
                     extra: BTreeMap::new(),
                     process: None,
                 }
@@ -237,8 +250,44 @@ impl Output {
     }
 }
 
+/// What comes over the channel; none when there is none any more.
+struct Messages(Option<Receiver>);
+
+impl Messages {
+    /// The next thing to be told.
+    ///
+    /// Cancel safe, as [`Receiver::recv`] is.
+    async fn next(&mut self) -> Event {
+        let Some(receiver) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        match receiver.recv().await {
+            Ok(Some(message)) => Event::Message(message),
+            Ok(None) => {
+                self.0 = None;
+                Event::Disconnect
+            }
+            // The end follows.
+            Err(error) => Event::ChannelError(error),
+        }
+    }
+
+    /// Tells what the child sent before it ended. Somebody else may hold the
+    /// channel open, so this does not wait for its end.
+    async fn last_look(&mut self, told: &mpsc::Sender<Event>) {
+        while self.0.is_some() {
+            match tokio::time::timeout(SETTLE, self.next()).await {
+                Ok(event) => {
+                    let _ = told.send(event).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
 /// Sees the child through; the only sender of its events.
-async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
+async fn tell(mut child: Child, mut messages: Messages, told: mpsc::Sender<Event>) {
     let (pid, cancel) = (child.id(), child.command().cancel.clone());
     let mut stdout = Output {
         index: 1,
@@ -270,7 +319,12 @@ async fn tell(mut child: Child, told: mpsc::Sender<Event>) {
                 let _ = told.send(Event::Aborted).await;
                 None
             }
+            event = messages.next() => {
+                let _ = told.send(event).await;
+                None
+            }
             supervised = &mut supervising, if exit.is_none() => {
+                messages.last_look(&told).await;
                 // Whatever it wrote is told before its exit, heard of or not.
                 for output in [&mut stdout, &mut stderr] {
                     if output.last_look(&told).await {

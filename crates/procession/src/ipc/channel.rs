@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use procession_core::ipc::internal::{self, HandOver, Internal};
+use procession_core::ipc::internal::HandleKind;
 use procession_core::ipc::{Limits, Serialization, frame};
 use procession_sys::InheritedChannel;
 use serde::Serialize;
@@ -251,31 +251,10 @@ impl Sender {
         handle: impl Into<Handle>,
     ) -> Result<(), SendError> {
         let handle = handle.into();
-        // Node never does it for what it receives, and would block in `accept` or `read`.
-        // It cannot fail for an open descriptor.
-        let _ = procession_sys::set_nonblocking(handle.as_fd(), true);
-        let mut body = Vec::new();
-        if let Err(source) = message::encode(self.shared.serialization, message, &mut body) {
-            return Err(self.cannot_encode(source, Some(handle)));
+        match message::hand_over_frame(self.shared.serialization, message, &handle) {
+            Ok((kind, frame)) => self.push_handle(&kind, frame, handle).await,
+            Err(source) => Err(self.cannot_encode(source, Some(handle))),
         }
-        let wire = HandOver {
-            kind: handle.wire_kind(),
-            message: Some(body.into()),
-            key: None,
-            dgram_type: handle.dgram_type(),
-        };
-        let kind = wire.kind.clone();
-        let mut out = Vec::new();
-        let begun = frame::begin(self.shared.serialization, &mut out);
-        let encoded =
-            internal::encode(self.shared.serialization, &Internal::Handle(wire), &mut out);
-        if let Err(error) = encoded {
-            return Err(self.cannot_encode(error.into(), Some(handle)));
-        }
-        if begun.end(&mut out).is_err() {
-            return Err(self.cannot_encode(EncodeError::TooLong, Some(handle)));
-        }
-        self.push_handle(&kind, out, handle).await
     }
 
     /// Sends a message that came from elsewhere, as it is.
@@ -413,7 +392,7 @@ impl Sender {
 
     async fn push_handle(
         &self,
-        kind: &internal::HandleKind,
+        kind: &HandleKind,
         mut frame: Vec<u8>,
         handle: Handle,
     ) -> Result<(), SendError> {

@@ -1,9 +1,11 @@
 //! A message that came, and values on their way into one.
 
 use std::fmt;
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use procession_core::ipc::advanced::{self, Dialect, Document};
+use procession_core::ipc::internal::{self, HandOver, HandleKind, Internal};
 use procession_core::ipc::{BadMessage, Serialization, check, frame, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -147,6 +149,43 @@ pub(super) fn encode<T: Serialize + ?Sized>(
         Serialization::Advanced => advanced::to_writer(out, value, Dialect::Ipc)?,
     }
     Ok(())
+}
+
+/// A value that takes a handle along, as a whole frame.
+///
+/// Makes the handle non-blocking: a Node never does that itself, and would hang
+/// in `accept` or `read`.
+pub(super) fn hand_over_frame<T: Serialize + ?Sized>(
+    serialization: Serialization,
+    value: &T,
+    handle: &Handle,
+) -> Result<(HandleKind, Vec<u8>), EncodeError> {
+    // It cannot fail for an open descriptor.
+    let _ = procession_sys::set_nonblocking(handle.as_fd(), true);
+    let mut body = Vec::new();
+    encode(serialization, value, &mut body)?;
+    refuse_as_node(serialization, &body)?;
+    let kind = handle.wire_kind();
+    let hand_over = HandOver {
+        kind: kind.clone(),
+        message: Some(body.into()),
+        key: None,
+        dgram_type: handle.dgram_type(),
+    };
+    let frame = internal_frame(serialization, &Internal::Handle(hand_over))?;
+    Ok((kind, frame))
+}
+
+/// An internal message as a whole frame.
+pub(super) fn internal_frame(
+    serialization: Serialization,
+    message: &Internal,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    let begun = frame::begin(serialization, &mut out);
+    internal::encode(serialization, message, &mut out)?;
+    begun.end(&mut out).map_err(|_| EncodeError::TooLong)?;
+    Ok(out)
 }
 
 /// What `send` refuses as a message by itself.

@@ -49,6 +49,7 @@
 //! [`Command::ipc`]: crate::child_process::Command::ipc
 //! [`Command::fork`]: crate::child_process::Command::fork
 
+pub mod blocking;
 mod channel;
 mod error;
 mod handle;

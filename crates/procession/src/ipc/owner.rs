@@ -24,17 +24,17 @@ use super::request::{Responder, Verdict};
 use super::shared::{Outbox, Shared, Stage};
 
 /// What is read at once, and the most that one peer gets before others have their turn.
-const TURN: usize = 64 * 1024;
+pub(super) const TURN: usize = 64 * 1024;
 
 /// How long to wait when the kernel cannot take a descriptor now.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long the last messages may take when the runtime is shut down.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// One buffer for all channels of a thread: an idle one has none.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN]);
+    pub(super) static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN]);
 }
 
 /// Moves bytes between the socket and the queues, until the channel ends.
@@ -299,14 +299,14 @@ impl Owner {
 }
 
 /// What no message can have is closed at once; its place is kept.
-fn takeable(fd: OwnedFd) -> Option<OwnedFd> {
+pub(super) fn takeable(fd: OwnedFd) -> Option<OwnedFd> {
     procession_sys::fd_kind(fd.as_fd())
         .is_ok_and(procession_sys::FdKind::node_takes)
         .then_some(fd)
 }
 
 /// The other side is not there any more.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use procession_core::ipc::frame;
-use procession_core::ipc::internal::{self, Internal, Procession};
+use procession_core::ipc::internal::{Internal, Procession};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::channel::Sender;
-use super::error::{EncodeError, RequestError, SendError};
+use super::error::{RequestError, SendError};
 use super::message::{self, Message};
 use super::shared::{NotSent, Shared};
 
@@ -214,15 +213,8 @@ impl Sender {
     }
 
     pub(super) fn internal_frame(&self, message: Procession) -> Result<Vec<u8>, SendError> {
-        let serialization = self.shared.serialization;
-        let mut out = Vec::new();
-        let begun = frame::begin(serialization, &mut out);
-        internal::encode(serialization, &Internal::Procession(message), &mut out)
-            .map_err(|error| self.cannot_encode(error.into(), None))?;
-        begun
-            .end(&mut out)
-            .map_err(|_| self.cannot_encode(EncodeError::TooLong, None))?;
-        Ok(out)
+        message::internal_frame(self.shared.serialization, &Internal::Procession(message))
+            .map_err(|source| self.cannot_encode(source, None))
     }
 
     fn refused(&self, reason: &str) -> RequestError {

@@ -58,7 +58,7 @@ impl Comparison {
             (*there, *back) = (Some(other), Some(one));
             self.left.push((one, other));
         }
-        *there == Some(other) && *back == Some(one)
+        *there == Some(other)
     }
 
     fn objects(&mut self, one: &Object, other: &Object) -> bool {

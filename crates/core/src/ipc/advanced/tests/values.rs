@@ -54,6 +54,61 @@ fn properties_keep_javascripts_order() {
 }
 
 #[test]
+fn an_index_is_one_in_a_single_spelling() {
+    for (name, index) in [
+        ("0", 0),
+        ("9", 9),
+        ("999999999", 999_999_999),
+        ("4294967294", u32::MAX - 1),
+    ] {
+        assert_eq!(Key::from(name), Key::Index(index));
+        assert_eq!(Key::from(JsString::from(name)), Key::Index(index));
+        assert!(Key::Index(index).is(name));
+    }
+    for name in [
+        "",
+        "00",
+        "01",
+        "-1",
+        "+1",
+        "1.0",
+        "4294967295",
+        "10000000000",
+        "１",
+    ] {
+        assert_eq!(Key::from(name), Key::Name(name.into()), "{name}");
+    }
+    assert_eq!(Key::from(u32::MAX), Key::from("4294967295"));
+}
+
+#[test]
+fn there_is_one_nan_on_the_wire() {
+    let odd = hex("ff0f 4e 010000000000f4ff");
+    assert_eq!(
+        written(&read_all(&odd, Dialect::Ipc), Dialect::Ipc),
+        hex("ff0f 4e 000000000000f87f")
+    );
+    assert_eq!(
+        to_vec(&f64::from_bits(u64::MAX), Dialect::Ipc),
+        Ok(hex("ff0f 4e 000000000000f87f"))
+    );
+}
+
+/// Every view takes a number, and `check` counts them to find the buffer of the next.
+#[test]
+fn views_with_and_without_their_buffer_are_numbered() {
+    // [Uint8Array(a), b, Uint8Array(a), Uint8Array(b)]: a is 1, its view 2, b is 3.
+    let bytes = hex(
+        "ff0f 41 04 42 01 aa 56 42 00 01 00 42 02 bbcc 5e 01 56 42 00 01 00 5e 03 56 42 01 01 00 24 00 04",
+    );
+    assert_eq!(check(&bytes, Dialect::V8).map(|shape| shape.depth), Ok(1));
+    assert!(from_slice::<serde::de::IgnoredAny>(&bytes, Dialect::V8).is_ok());
+    let expected = vec![vec![0xaa_u8], vec![0xbb, 0xcc], vec![0xaa], vec![0xcc]];
+    assert_eq!(from_slice(&bytes, Dialect::V8), Ok(expected));
+    assert_eq!(written(&read_all(&bytes, Dialect::V8), Dialect::V8), bytes);
+}
+
+#[test]
 fn bigints_are_integers_of_any_size() {
     assert_eq!(i128::try_from(&BigInt::from(i128::MIN)), Ok(i128::MIN));
     assert_eq!(u128::try_from(&BigInt::from(u128::MAX)), Ok(u128::MAX));

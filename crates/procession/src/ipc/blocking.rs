@@ -1,0 +1,405 @@
+//! A channel without a runtime: every call waits for what it does.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use procession_core::ipc::handles::Ticket;
+use procession_core::ipc::inbound::{Inbound, Step};
+use procession_core::ipc::internal::{Internal, Procession};
+use procession_core::ipc::outbound::{Outbound, Settled};
+use procession_core::ipc::{Limits, Serialization};
+use procession_sys::{PollFd, Received, SendAgain};
+use serde::Serialize;
+
+use super::Handle;
+use super::channel::inherited;
+use super::error::{EncodeError, Failure, FromEnvError, ReceiveError, SendError};
+use super::message::{self, Message};
+use super::owner::{BUFFER, PAUSE, is_gone, takeable};
+
+/// One end of a channel, for programs without a runtime.
+///
+/// While a send waits for the other side it keeps what comes, up to
+/// [`Limits::max_inbox`], so two ends that send to each other do not hang.
+///
+/// Takes part in confirmed messages: they are confirmed when they are
+/// received. Questions are refused: they need the [async form](super::Channel).
+///
+/// # Examples
+///
+/// ```
+/// use procession::ipc::{Serialization, blocking::Channel};
+///
+/// let (mut one, mut other) = Channel::pair(Serialization::Json)?;
+/// one.send("ping")?;
+/// let word: String = other.recv()?.ok_or("closed")?.decode()?;
+/// assert_eq!(word, "ping");
+/// drop(one);
+/// assert!(other.recv()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+    inbound: Inbound<OwnedFd>,
+    outbound: Outbound<OwnedFd>,
+    inbox: VecDeque<Message>,
+    inbox_bytes: usize,
+    settled: Vec<Settled<OwnedFd>>,
+    scratch: Vec<u8>,
+    limits: Limits,
+    peer: String,
+    end: Option<Result<(), Failure>>,
+}
+
+/// The most of the scratch space that is kept.
+const SCRATCH_KEPT: usize = 2 * 1024;
+
+impl Channel {
+    /// Takes the channel that our parent gave us; see [`Channel::from_env`](super::Channel::from_env).
+    ///
+    /// # Errors
+    ///
+    /// [`FromEnvError`].
+    pub fn from_env() -> Result<Option<Self>, FromEnvError> {
+        let channel = inherited()?.map(|(socket, serialization)| {
+            Self::new(
+                socket,
+                serialization,
+                Limits::default(),
+                "our parent".into(),
+            )
+        });
+        Ok(channel)
+    }
+
+    /// Speaks over a connected Unix stream socket; `peer` is the other side's name in errors.
+    ///
+    /// Best a blocking socket; whether it is, is left as it is.
+    #[must_use]
+    pub fn new(
+        socket: impl Into<OwnedFd>,
+        serialization: Serialization,
+        limits: Limits,
+        peer: String,
+    ) -> Self {
+        Self {
+            socket: socket.into(),
+            inbound: Inbound::new(serialization, &limits),
+            outbound: Outbound::new(serialization),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            settled: Vec::new(),
+            scratch: Vec::new(),
+            limits,
+            peer,
+            end: None,
+        }
+    }
+
+    /// The two ends of a new channel.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE`.
+    pub fn pair(serialization: Serialization) -> io::Result<(Self, Self)> {
+        let (one, other) = procession_sys::channel_pair()?;
+        let end = |fd| Self::new(fd, serialization, Limits::default(), "the other end".into());
+        Ok((end(one), end(other)))
+    }
+
+    /// How messages are written.
+    #[must_use]
+    pub fn serialization(&self) -> Serialization {
+        self.outbound.serialization()
+    }
+
+    /// Sends a message; returns when the kernel has it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`], [`SendError::Encode`].
+    pub fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), SendError> {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        message::encode_frame(self.serialization(), message, &mut frame)
+            .map_err(|source| self.cannot_encode(source, None))?;
+        self.outbound.send(&mut frame);
+        if frame.capacity() <= SCRATCH_KEPT {
+            self.scratch = frame;
+        }
+        self.write_all().map_err(|()| self.closed(None))
+    }
+
+    /// Sends bytes that are a message already; see [`Sender::send_raw`](super::Sender::send_raw).
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::send`].
+    pub fn send_raw(&mut self, body: &[u8]) -> Result<(), SendError> {
+        let mut frame = Vec::with_capacity(body.len() + 4);
+        message::frame_of(self.serialization(), body, &mut frame)
+            .map_err(|source| self.cannot_encode(source, None))?;
+        self.outbound.send(&mut frame);
+        self.write_all().map_err(|()| self.closed(None))
+    }
+
+    /// Sends a message with a handle; returns when the peer has it, and closes ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::send`], and [`SendError::NotReceived`]; the handle comes back in all.
+    pub fn send_with_handle<T: Serialize + ?Sized>(
+        &mut self,
+        message: &T,
+        handle: impl Into<Handle>,
+    ) -> Result<(), SendError> {
+        let handle = handle.into();
+        let (kind, frame) = match message::hand_over_frame(self.serialization(), message, &handle) {
+            Ok(made) => made,
+            Err(source) => return Err(self.cannot_encode(source, Some(handle))),
+        };
+        let ticket = self.outbound.send_handle(&kind, frame, handle.into_fd());
+        loop {
+            let written = self.write_all();
+            if let Some(settled) = self.settlement(ticket) {
+                return settled;
+            }
+            if written.is_err() || self.end.is_some() || self.read(Wait::Readable).is_err() {
+                return Err(self.abandoned(ticket));
+            }
+        }
+    }
+
+    fn settlement(&mut self, ticket: Ticket) -> Option<Result<(), SendError>> {
+        let of = |settled: &Settled<OwnedFd>| match settled {
+            Settled::Taken(own, _) | Settled::Refused(own, _) => *own == ticket,
+        };
+        let index = self.settled.iter().position(of)?;
+        Some(match self.settled.swap_remove(index) {
+            Settled::Taken(..) => Ok(()),
+            Settled::Refused(_, back) => Err(match Handle::of(back) {
+                Ok(handle) => SendError::NotReceived {
+                    peer: self.peer.clone(),
+                    handle,
+                },
+                Err(_) => self.closed(None),
+            }),
+        })
+    }
+
+    /// The channel ended: the handle goes back.
+    fn abandoned(&mut self, ticket: Ticket) -> SendError {
+        let mut back = self.outbound.give_back().into_iter();
+        let own = back.find(|(own, _)| *own == ticket);
+        self.closed(own.and_then(|(_, fd)| Handle::of(fd).ok()))
+    }
+
+    /// Waits for the next message; `None` when the channel is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError`], once, when the channel did not just close; then `None`.
+    pub fn recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        loop {
+            if let Some(message) = self.take() {
+                return Ok(Some(message));
+            }
+            if self.end.is_some() {
+                return self.ended();
+            }
+            // Answers to what was read, if they did not fit before.
+            let _ = self.write_all();
+            let _ = self.read(Wait::Readable);
+        }
+    }
+
+    /// As [`Channel::recv`], for so long at most: `Ok(None)` is also the time running out,
+    /// which [`Channel::is_closed`] tells apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Message>, ReceiveError> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(message) = self.take() {
+                return Ok(Some(message));
+            }
+            if self.end.is_some() {
+                return self.ended();
+            }
+            let _ = self.write_all();
+            let left = until.saturating_duration_since(Instant::now());
+            let mut socket = [PollFd::readable(self.socket.as_fd())];
+            // A failing poll is met again by the read.
+            let _ = procession_sys::poll(&mut socket, Some(left));
+            if self.read(Wait::No) == Ok(0) && left.is_zero() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a message that is here already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        self.recv_timeout(Duration::ZERO)
+    }
+
+    /// Whether the other side has closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.is_some()
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        let message = self.inbox.pop_front()?;
+        self.inbox_bytes -= message.body.len();
+        Some(message)
+    }
+
+    fn ended(&mut self) -> Result<Option<Message>, ReceiveError> {
+        match self.end.replace(Ok(())) {
+            Some(Err(failure)) => Err(ReceiveError::new(&self.peer, &failure)),
+            Some(Ok(())) | None => Ok(None),
+        }
+    }
+
+    /// Writes everything that may go now. While the kernel takes no more, keeps what comes.
+    fn write_all(&mut self) -> Result<(), ()> {
+        while let Some(write) = self.outbound.next_write() {
+            let handle = write.handle.map(AsFd::as_fd);
+            match procession_sys::send(self.socket.as_fd(), write.bytes, handle) {
+                Ok(bytes) => self.outbound.wrote(bytes),
+                Err(error) => match procession_sys::send_again(&error) {
+                    Some(SendAgain::Writable) => self.wait_for_room(),
+                    Some(SendAgain::Later) => std::thread::sleep(PAUSE),
+                    None => return Err(()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&mut self) {
+        let may_read = self.inbox_bytes < self.limits.max_inbox && self.end.is_none();
+        let socket = self.socket.as_fd();
+        // A failing poll is met again by the write.
+        if may_read {
+            let mut either = [PollFd::writable(socket), PollFd::readable(socket)];
+            let _ = procession_sys::poll(&mut either, None);
+            let _ = self.read(Wait::No);
+        } else {
+            let _ = procession_sys::poll(&mut [PollFd::writable(socket)], None);
+        }
+    }
+
+    /// Reads once, and keeps what became whole; gives how many bytes came.
+    fn read(&mut self, wait: Wait) -> Result<usize, ()> {
+        let mut handles = Vec::new();
+        let read = BUFFER.with_borrow_mut(|buffer| {
+            let received = match wait {
+                Wait::Readable => {
+                    procession_sys::receive_waiting(self.socket.as_fd(), buffer, &mut handles)
+                }
+                Wait::No => procession_sys::receive(self.socket.as_fd(), buffer, &mut handles),
+            }?;
+            let lost = received.lost_handles.then_some(None);
+            let taken = handles.into_iter().map(takeable).chain(lost);
+            self.inbound.received(&buffer[..received.bytes], taken);
+            Ok::<Received, io::Error>(received)
+        });
+        let end = match read {
+            Ok(Received { bytes: 0, .. }) => Ok(()),
+            Ok(Received { bytes, .. }) => match self.deliver() {
+                Ok(()) => return Ok(bytes),
+                Err(failure) => Err(failure),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        self.end = Some(end);
+        Err(())
+    }
+
+    fn deliver(&mut self) -> Result<(), Failure> {
+        while let Some(step) = self.inbound.next_step()? {
+            match step {
+                Step::Message(body, attached) => {
+                    let handle = attached.and_then(|(_, fd)| Handle::of(fd).ok());
+                    self.keep(body, handle);
+                }
+                Step::Internal(Internal::Procession(Procession::Send { id, message }), _) => {
+                    self.keep(message, None);
+                    self.outbound
+                        .answer(&Internal::Procession(Procession::Ack { id }));
+                }
+                Step::Internal(Internal::Procession(Procession::Request { id, .. }), _) => {
+                    let reason = "this side answers no questions".to_owned();
+                    let refusal = Procession::Refuse { id, reason };
+                    self.outbound.answer(&Internal::Procession(refusal));
+                }
+                // The cluster's, or a later version's: to be ignored.
+                Step::Internal(..) => {}
+                Step::Answer(answer) => self.outbound.answer(&answer),
+                Step::Receipt(receipt) => self.settled.extend(self.outbound.answered(receipt)),
+                Step::Mark => self.outbound.mark_internal(),
+            }
+        }
+        // Answers go at once: a Node that waits for one sends nothing else.
+        if self.outbound.has_answers() {
+            // If the peer takes nothing now they go with the next call.
+            self.write_now();
+        }
+        Ok(())
+    }
+
+    fn write_now(&mut self) {
+        while let Some(write) = self.outbound.next_write() {
+            let handle = write.handle.map(AsFd::as_fd);
+            match procession_sys::send(self.socket.as_fd(), write.bytes, handle) {
+                Ok(bytes) => self.outbound.wrote(bytes),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn keep(&mut self, body: bytes::Bytes, handle: Option<Handle>) {
+        self.inbox_bytes += body.len();
+        self.inbox.push_back(Message {
+            body,
+            serialization: self.outbound.serialization(),
+            max_depth: self.limits.max_depth,
+            handle,
+            responder: None,
+        });
+    }
+
+    fn closed(&self, handle: Option<Handle>) -> SendError {
+        SendError::Closed {
+            peer: self.peer.clone(),
+            handle,
+        }
+    }
+
+    fn cannot_encode(&self, source: EncodeError, handle: Option<Handle>) -> SendError {
+        SendError::Encode {
+            peer: self.peer.clone(),
+            handle,
+            source,
+        }
+    }
+}
+
+/// Whether a read waits for something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Readable,
+    No,
+}
