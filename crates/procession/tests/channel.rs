@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 
+#[expect(dead_code, reason = "the channel is the same on both sides")]
+#[path = "support/facts.rs"]
+mod facts;
 #[expect(dead_code, reason = "the children here are Node's")]
 mod support;
 
@@ -9,6 +12,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use facts::skip;
 use procession::child_process::{Command, Event, Exit, Stdio};
 use procession::ipc::{
     Channel, Handle, Limits, ReceiveError, RequestError, SendError, Serialization, blocking,
@@ -32,7 +36,7 @@ fn in_both(scenario: impl AsyncFn(&Oracle, Serialization)) {
 fn has_node() -> bool {
     let found = !procession::node::find_all().is_empty();
     if !found {
-        println!("skipped: there is no Node here");
+        skip("a test with a real Node", "there is none here");
     }
     found
 }
@@ -336,7 +340,14 @@ fn events_tell_messages_before_the_exit() {
                 Event::Disconnect => "disconnect".to_owned(),
                 Event::Exit(exit) => exit.to_string(),
                 Event::Close(_) => "close".to_owned(),
-                other => panic!("{other:?}"),
+                Event::Error(error) => panic!("{error}"),
+                Event::Aborted
+                | Event::ChannelError(_)
+                | Event::Stdout(_)
+                | Event::Stderr(_)
+                | Event::StdoutEnd
+                | Event::StderrEnd
+                | _ => panic!("an event that cannot be here"),
             });
         }
         let exit = Exit::Code(0).to_string();

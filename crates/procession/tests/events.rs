@@ -29,6 +29,9 @@ fn word(event: &Event) -> String {
         Event::StderrEnd => "stderr end".into(),
         Event::Exit(exit) => format!("exit: {exit}"),
         Event::Close(exit) => exit.map_or("close".into(), |exit| format!("close: {exit}")),
+        Event::Message(message) => format!("message {}", message.body().escape_ascii()),
+        Event::ChannelError(error) => format!("channel error: {error}"),
+        Event::Disconnect => "disconnect".into(),
         _ => panic!("an event without a word: {event:?}"),
     }
 }
