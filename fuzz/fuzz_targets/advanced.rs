@@ -60,6 +60,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(value) = typed {
         let bytes = advanced::to_vec(&value, dialect).expect("a JSON value is a message");
         let same: serde_json::Value = advanced::from_slice(&bytes, dialect).expect("our own bytes");
-        assert_eq!(same, value);
+        // A whole float comes back as an integer, so compare what they are on the wire.
+        assert_eq!(advanced::to_vec(&same, dialect), Ok(bytes));
     }
 });

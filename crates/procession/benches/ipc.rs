@@ -13,11 +13,12 @@ mod measure;
 use std::env;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use procession::child_process::{Child, Command, Stdio};
-use procession::ipc::{Channel, Limits, Sender, Serialization};
+use procession::ipc::{Channel, Limits, Message, Sender, Serialization, blocking};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -43,18 +44,23 @@ fn main() -> ExitCode {
     measure::main_with(prepare)
 }
 
+/// Who is here.
+const CONTENDERS: [&str; 4] = ["ours", "ours-typed", "ours-blocking", "ours-node"];
+
 fn prepare(job: &Job) -> io::Result<Option<Prepared>> {
+    let is_blocking = job.contender == "ours-blocking";
+    // The blocking form sends one handle after the other, and keeps what the async one keeps.
+    let only_async = matches!(job.task, Task::Handles | Task::Memory);
+    if !CONTENDERS.contains(&job.contender.as_str()) || is_blocking && only_async {
+        return Ok(None);
+    }
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let program = match job.contender.as_str() {
-        "ours" | "ours-typed" => vec![env::current_exe()?.to_string_lossy().into_owned()],
-        "ours-node" => {
-            let script = env::var("BENCH_SCRIPT").map_err(io::Error::other)?;
-            vec!["node".to_owned(), script]
-        }
-        _ => return Ok(None),
-    };
     if job.is_child {
-        runtime.block_on(child(job))?;
+        if is_blocking {
+            blocking_child(job)?;
+        } else {
+            runtime.block_on(child(job))?;
+        }
         return Ok(Some(Prepared::Done));
     }
     if job.task == Task::Memory {
@@ -62,7 +68,55 @@ fn prepare(job: &Job) -> io::Result<Option<Prepared>> {
         let open = move |pairs| idle(runtime, pairs, &body);
         return Ok(Some(Prepared::Channels(Box::new(open))));
     }
-    Parent::start(job, &program, runtime).map(|it| Some(Prepared::Pair(Box::new(it))))
+    let (ours, theirs) = procession_sys::channel_pair()?;
+    let child = runtime.block_on(async { start(job, theirs) })?;
+    let (serialization, limits) = (serialization(job)?, Limits::default());
+    let (peer, body) = ("the child".to_owned(), job.body());
+    Ok(Some(Prepared::Pair(if is_blocking {
+        Box::new(BlockingParent {
+            runtime,
+            child,
+            channel: blocking::Channel::new(ours, serialization, limits, peer),
+            body,
+            task: job.task,
+        })
+    } else {
+        let channel =
+            runtime.block_on(async { Channel::new(ours, serialization, limits, peer) })?;
+        Box::new(Parent {
+            runtime,
+            child,
+            channel,
+            body: body.into(),
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+            task: job.task,
+        })
+    })))
+}
+
+/// Starts this program again, or Node, with the other end of the channel.
+fn start(job: &Job, theirs: OwnedFd) -> io::Result<Child> {
+    let mut command = if job.contender == "ours-node" {
+        let script = env::var("BENCH_SCRIPT").map_err(io::Error::other)?;
+        let mut node = Command::new("node");
+        node.arg(script);
+        node
+    } else {
+        Command::new(env::current_exe()?)
+    };
+    command
+        .args(job.child_words())
+        .stdin(Stdio::ignore())
+        .stdout(Stdio::ignore())
+        .stderr(Stdio::inherit())
+        .stdio(3, theirs)
+        .env("NODE_CHANNEL_FD", "3")
+        .env("NODE_CHANNEL_SERIALIZATION_MODE", &job.serialization);
+    command.spawn().map_err(io::Error::other)
+}
+
+fn serialization(job: &Job) -> io::Result<Serialization> {
+    Serialization::from_name(&job.serialization).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 struct Parent {
@@ -72,41 +126,6 @@ struct Parent {
     body: Arc<str>,
     listener: TcpListener,
     task: Task,
-}
-
-impl Parent {
-    fn start(job: &Job, program: &[String], runtime: Runtime) -> io::Result<Self> {
-        let (ours, theirs) = procession_sys::channel_pair()?;
-        let mut command = Command::new(&program[0]);
-        command
-            .args(&program[1..])
-            .args(job.child_words())
-            .stdin(Stdio::ignore())
-            .stdout(Stdio::ignore())
-            .stderr(Stdio::inherit())
-            .stdio(3, theirs)
-            .env("NODE_CHANNEL_FD", "3")
-            .env("NODE_CHANNEL_SERIALIZATION_MODE", &job.serialization);
-        let (child, channel) = runtime.block_on(async {
-            let child = command.spawn().map_err(io::Error::other)?;
-            let serialization = serialization(job)?;
-            let peer = "the child".to_owned();
-            let channel = Channel::new(ours, serialization, Limits::default(), peer)?;
-            io::Result::Ok((child, channel))
-        })?;
-        Ok(Self {
-            runtime,
-            child,
-            channel,
-            body: job.body().into(),
-            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-            task: job.task,
-        })
-    }
-}
-
-fn serialization(job: &Job) -> io::Result<Serialization> {
-    Serialization::from_name(&job.serialization).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 impl Contender for Parent {
@@ -140,20 +159,28 @@ impl Contender for Parent {
             channel,
             ..
         } = *self;
-        let exit = runtime.block_on(async {
+        runtime.block_on(async {
             channel.disconnect().await;
-            child.wait().await
-        })?;
-        if exit.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("the child: {exit}")))
-        }
+            ended(&mut child).await
+        })
+    }
+}
+
+async fn ended(child: &mut Child) -> io::Result<()> {
+    let exit = child.wait().await?;
+    if exit.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the child: {exit}")))
     }
 }
 
 async fn answer(channel: &mut Channel, id: u32, body: &str) -> io::Result<()> {
     let message = channel.rx.recv().await.map_err(io::Error::other)?;
+    is_answer(message, id, body)
+}
+
+fn is_answer(message: Option<Message>, id: u32, body: &str) -> io::Result<()> {
     let message = message.ok_or(io::ErrorKind::UnexpectedEof)?;
     let answer: Received = message.decode().map_err(io::Error::other)?;
     expect_same(&answer.id, &id)?;
@@ -200,6 +227,62 @@ async fn child(job: &Job) -> io::Result<()> {
             let sent = channel.tx.send(&message).await;
             sent.map_err(io::Error::other)?;
         }
+    }
+    Ok(())
+}
+
+/// Without a runtime, but for the start and the end of the child.
+struct BlockingParent {
+    runtime: Runtime,
+    child: Child,
+    channel: blocking::Channel,
+    body: String,
+    task: Task,
+}
+
+impl Contender for BlockingParent {
+    fn child(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn run(&mut self, count: u32) -> io::Result<()> {
+        let (channel, body) = (&mut self.channel, &self.body);
+        for id in (0..count).rev() {
+            let message = Sent { id, body };
+            channel.send(&message).map_err(io::Error::other)?;
+            if self.task == Task::RoundTrip || id == 0 {
+                is_answer(channel.recv().map_err(io::Error::other)?, id, body)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let Self {
+            runtime,
+            mut child,
+            channel,
+            ..
+        } = *self;
+        drop(channel);
+        runtime.block_on(ended(&mut child))
+    }
+}
+
+fn blocking_child(job: &Job) -> io::Result<()> {
+    let channel = blocking::Channel::from_env().map_err(io::Error::other)?;
+    let mut channel = channel.ok_or(io::ErrorKind::NotConnected)?;
+    while let Some(message) = channel.recv().map_err(io::Error::other)? {
+        let sent = if job.task == Task::RoundTrip {
+            channel.send_raw(message.body())
+        } else {
+            let message: Received = message.decode().map_err(io::Error::other)?;
+            match message.id {
+                0 => channel.send(&message),
+                _ => Ok(()),
+            }
+        };
+        sent.map_err(io::Error::other)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::frame::{FrameTooLong, Framer};
 use super::handles::Arrivals;
 use super::internal::{self, HandOver, HandleKind, Internal};
 use super::outbound::{BUN_MARK, Receipt};
-use super::{BadMessage, Limits, Serialization, check};
+use super::{BadMessage, Limits, Serialization, Shape, check};
 
 /// What a peer did that no channel can go on after.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub type Attached<H> = Option<(HandleKind, H)>;
 #[derive(Debug)]
 pub enum Step<H> {
     /// Give it to the program: what it says, without newline or length.
-    Message(Bytes, Attached<H>),
+    Message(Bytes, Shape, Attached<H>),
     /// Programs never see it; nor is it one that the channel itself answers.
     Internal(Internal, Attached<H>),
     /// Send this [answer](super::outbound::Outbound::answer).
@@ -107,14 +107,9 @@ impl<H> Inbound<H> {
         let start = self.consumed;
         self.consumed += (body.len() + self.overhead()) as u64;
         if self.serialization == Serialization::Json && body.first() == Some(&BUN_MARK) {
-            return self.marked(&body.slice(1..), start).map(Some);
+            return self.marked(body.slice(1..), start).map(Some);
         }
-        if check(self.serialization, &body)?.internal {
-            let message = internal::parse(self.serialization, &body)?;
-            return self.internal(message, start).map(Some);
-        }
-        self.arrivals.pass(start);
-        Ok(Some(Step::Message(body, None)))
+        self.look_at(body, start).map(Some)
     }
 
     /// Bun's greeting, read as a length, is above most limits.
@@ -133,13 +128,17 @@ impl<H> Inbound<H> {
         }
     }
 
-    fn marked(&mut self, body: &Bytes, start: u64) -> Result<Step<H>, ProtocolError> {
-        let step = if check(self.serialization, body)?.internal {
-            let message = internal::parse(self.serialization, body)?;
-            self.internal(message, start)?
-        } else {
-            Step::Message(body.clone(), None)
-        };
+    fn look_at(&mut self, body: Bytes, start: u64) -> Result<Step<H>, ProtocolError> {
+        let shape = check(self.serialization, &body)?;
+        if shape.internal {
+            return self.internal(internal::parse(self.serialization, &body)?, start);
+        }
+        self.arrivals.pass(start);
+        Ok(Step::Message(body, shape, None))
+    }
+
+    fn marked(&mut self, body: Bytes, start: u64) -> Result<Step<H>, ProtocolError> {
+        let step = self.look_at(body, start)?;
         if std::mem::replace(&mut self.peer_marks, true) {
             return Ok(step);
         }
@@ -177,10 +176,11 @@ impl<H> Inbound<H> {
             .message
             .unwrap_or_else(|| self.serialization.undefined());
         let attached = Some((from.kind, handle));
-        let step = if check(self.serialization, &body)?.internal {
+        let shape = check(self.serialization, &body)?;
+        let step = if shape.internal {
             Step::Internal(internal::parse(self.serialization, &body)?, attached)
         } else {
-            Step::Message(body, attached)
+            Step::Message(body, shape, attached)
         };
         self.next.push_back(step);
         Ok(Step::Answer(Internal::Ack))

@@ -80,7 +80,7 @@ impl<H> Outbound<H> {
 
     /// Queues whole frames, made by [`frame::begin`] and [`frame::Begun::end`], and empties `frames`.
     ///
-    /// The bound of the queue is the caller's: see [`Connection::queued`].
+    /// The bound of the queue is the caller's: see [`Outbound::queued`].
     pub fn send(&mut self, frames: &mut Vec<u8>) {
         self.queued += frames.len();
         match self.queue.back_mut() {
@@ -233,7 +233,7 @@ impl<H> Outbound<H> {
         Some(item)
     }
 
-    /// Notes that so many bytes of [`Connection::next_write`] were written.
+    /// Notes that so many bytes of [`Outbound::next_write`] were written.
     pub fn wrote(&mut self, bytes: usize) {
         self.written += bytes;
         match self.writing.take() {

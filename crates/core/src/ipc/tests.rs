@@ -107,7 +107,7 @@ impl End {
         self.inbound.received(&bytes, handles);
         while let Some(step) = self.inbound.next_step()? {
             match step {
-                Step::Message(body, attached) => {
+                Step::Message(body, _, attached) => {
                     self.got
                         .push((body.to_vec(), attached.map(|(_, handle)| handle)));
                 }

@@ -9,7 +9,7 @@ use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Settled};
-use procession_core::ipc::{Limits, Serialization};
+use procession_core::ipc::{Limits, Serialization, Shape};
 use procession_sys::{PollFd, Received, SendAgain};
 use serde::Serialize;
 
@@ -331,12 +331,12 @@ impl Channel {
     fn deliver(&mut self) -> Result<(), Failure> {
         while let Some(step) = self.inbound.next_step()? {
             match step {
-                Step::Message(body, attached) => {
+                Step::Message(body, shape, attached) => {
                     let handle = attached.and_then(|(_, fd)| Handle::of(fd).ok());
-                    self.keep(body, handle);
+                    self.keep(body, Some(shape), handle);
                 }
                 Step::Internal(Internal::Procession(Procession::Send { id, message }), _) => {
-                    self.keep(message, None);
+                    self.keep(message, None, None);
                     self.outbound
                         .answer(&Internal::Procession(Procession::Ack { id }));
                 }
@@ -370,11 +370,12 @@ impl Channel {
         }
     }
 
-    fn keep(&mut self, body: bytes::Bytes, handle: Option<Handle>) {
+    fn keep(&mut self, body: bytes::Bytes, shape: Option<Shape>, handle: Option<Handle>) {
         self.inbox_bytes += body.len();
         self.inbox.push_back(Message {
             body,
             serialization: self.outbound.serialization(),
+            shape,
             max_depth: self.limits.max_depth,
             handle,
             responder: None,

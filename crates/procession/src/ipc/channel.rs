@@ -434,6 +434,7 @@ impl Sender {
         Message {
             body,
             serialization: self.shared.serialization,
+            shape: None,
             max_depth: self.shared.limits.max_depth,
             handle: None,
             responder: None,

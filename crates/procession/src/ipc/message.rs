@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use bytes::Bytes;
 use procession_core::ipc::advanced::{self, Dialect, Document};
 use procession_core::ipc::internal::{self, HandOver, HandleKind, Internal};
-use procession_core::ipc::{BadMessage, Serialization, check, frame, json};
+use procession_core::ipc::{BadMessage, Serialization, Shape, check, frame, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,8 @@ use super::{Handle, SendError};
 pub struct Message {
     pub(super) body: Bytes,
     pub(super) serialization: Serialization,
+    /// As it was seen when it arrived.
+    pub(super) shape: Option<Shape>,
     pub(super) max_depth: usize,
     pub(super) handle: Option<Handle>,
     pub(super) responder: Option<Responder>,
@@ -40,7 +42,10 @@ impl Message {
     /// [`Limits::max_depth`](super::Limits::max_depth).
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         Ok(match self.serialization {
-            Serialization::Json => json::decode(&self.body, self.max_depth)?,
+            Serialization::Json => match self.shape {
+                Some(shape) => json::decode_checked(&self.body, shape, self.max_depth)?,
+                None => json::decode(&self.body, self.max_depth)?,
+            },
             Serialization::Advanced => advanced::from_slice(&self.body, Dialect::Ipc)?,
         })
     }

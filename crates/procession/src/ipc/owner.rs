@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use procession_core::ipc::inbound::{Attached, Inbound, Step};
+use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Receipt, Settled};
 use procession_sys::{PollFd, Received, SendAgain};
@@ -224,7 +224,12 @@ impl Owner {
 
     fn carry_out(&self, step: Step<OwnedFd>) -> Option<Message> {
         match step {
-            Step::Message(body, attached) => return Some(self.message(body, attached, None)),
+            Step::Message(body, shape, attached) => {
+                let handle = attached.and_then(|(_, fd)| Handle::of(fd).ok());
+                let mut message = self.message(body, None);
+                (message.shape, message.handle) = (Some(shape), handle);
+                return Some(message);
+            }
             Step::Internal(Internal::Procession(own), _) => return self.procession(own),
             // The cluster's, or a later version's: to be ignored.
             Step::Internal(..) => {}
@@ -239,11 +244,11 @@ impl Owner {
         let (id, verdict) = match own {
             Procession::Request { id, message } => {
                 let responder = Responder::request(&self.shared, id);
-                return Some(self.message(message, None, Some(responder)));
+                return Some(self.message(message, Some(responder)));
             }
             Procession::Send { id, message } => {
                 let responder = Responder::confirm(&self.shared, id);
-                return Some(self.message(message, None, Some(responder)));
+                return Some(self.message(message, Some(responder)));
             }
             Procession::Reply { id, message } => (id, Verdict::Reply(message)),
             Procession::Refuse { id, reason } => (id, Verdict::Refused(reason)),
@@ -258,17 +263,13 @@ impl Owner {
         None
     }
 
-    fn message(
-        &self,
-        body: bytes::Bytes,
-        attached: Attached<OwnedFd>,
-        responder: Option<Responder>,
-    ) -> Message {
+    fn message(&self, body: bytes::Bytes, responder: Option<Responder>) -> Message {
         Message {
             body,
             serialization: self.shared.serialization,
+            shape: None,
             max_depth: self.shared.limits.max_depth,
-            handle: attached.and_then(|(_, fd)| Handle::of(fd).ok()),
+            handle: None,
             responder,
         }
     }

@@ -1,7 +1,7 @@
 //! Node's `advanced` messages: what `v8.serialize` writes, in Rust.
 //!
 //! A message is read into a [`Document`] (anything that JavaScript can send,
-//! cycles too), or straight into a Rust type with [`from_slice`]; [`write`]
+//! cycles too), or straight into a Rust type with [`from_slice`]; [`write()`]
 //! and [`to_vec`] are the ways back. [`check`] only looks: it is what every
 //! frame goes through when it arrives.
 //!

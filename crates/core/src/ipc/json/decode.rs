@@ -10,12 +10,12 @@ use crate::ipc::{BadMessage, Shape};
 /// How deep a message may nest to be decoded, unless the caller says otherwise.
 ///
 /// Rust types are made by recursion: a level takes some 2 KiB of stack in a
-/// debug build, and more for a type with many fields. So this is less than a
-/// channel lets pass, and fits a thread of 2 MiB four times over.
-pub const MAX_DEPTH: usize = 256;
+/// debug build, which is more than a thread of 2 MiB has for all of them. So
+/// deep ones get a stack that grows.
+pub const MAX_DEPTH: usize = 1_024;
 
-/// Up to here serde_json's own limit is left in place.
-const GUARDED_DEPTH: usize = 127;
+/// Up to here serde_json's own limit is left in place, and the stack as it is.
+const SHALLOW: usize = 127;
 
 /// A message that was not turned into a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,10 +88,12 @@ pub fn decode_checked<T: DeserializeOwned>(
 
 fn parse<T: DeserializeOwned>(text: &str, depth: usize) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    if depth > GUARDED_DEPTH {
+    let value = if depth <= SHALLOW {
+        T::deserialize(&mut deserializer)?
+    } else {
         deserializer.disable_recursion_limit();
-    }
-    let value = T::deserialize(&mut deserializer)?;
+        T::deserialize(serde_stacker::Deserializer::new(&mut deserializer))?
+    };
     deserializer.end()?;
     Ok(value)
 }

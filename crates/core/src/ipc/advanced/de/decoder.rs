@@ -173,7 +173,6 @@ impl<'de> Decoder<'de> {
         let start = self.starts[id];
         self.cursor.go_to(start);
         self.next = id - usize::from(self.is_window(id));
-        self.spend(1)?;
         let value = read(self)?;
         self.spend(self.cursor.at().saturating_sub(start))?;
         self.cursor.go_to(here);

@@ -226,6 +226,13 @@ fn references_cannot_make_a_message_grow_without_bound() {
     bytes.extend([b'$', 0, 30]);
     let typed: Result<serde_json::Value, _> = from_slice(&bytes, Dialect::Ipc);
     assert_eq!(typed.unwrap_err().problem, DecodeProblem::TooManyReferences);
+    // One buffer of 4 KiB, a thousand times.
+    let mut buffers = hex("ff0f 41 e907 42 8020");
+    buffers.extend([0; 4_096]);
+    buffers.extend(b"^\x01".repeat(1_000));
+    buffers.extend(hex("24 00 e907"));
+    let typed: Result<Vec<Vec<u8>>, _> = from_slice(&buffers, Dialect::Ipc);
+    assert_eq!(typed.unwrap_err().problem, DecodeProblem::TooManyReferences);
     let document = read_all(&bytes, Dialect::Ipc);
     assert_eq!(document.objects().len(), 31);
     assert!(document == document.clone());

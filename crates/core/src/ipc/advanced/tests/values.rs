@@ -13,6 +13,7 @@ fn an_integral_value_is_equal_however_it_came() {
     assert_eq!(Value::from(i64::MIN), Value::BigInt(BigInt::from(i64::MIN)));
     assert_eq!(Value::from(i64::MIN).as_i64(), Some(i64::MIN));
     assert_eq!(Value::Number(1.5).as_i64(), None);
+    assert_eq!(Value::Number(1e300).as_i64(), None);
 }
 
 #[test]
@@ -20,6 +21,8 @@ fn strings_are_equal_however_they_are_kept() {
     let one = JsString::from_latin1(*b"a\xe9");
     assert_eq!(one, JsString::from_utf16([0x61, 0xe9]));
     assert_eq!(one, "aé");
+    // Latin-1 that could be UTF-8 is Latin-1.
+    assert_eq!(JsString::from_latin1(*b"\xc3\xa9").to_str(), "Ã©");
     assert!(one == *"aé" && one != *"ae");
     let lone = JsString::from_utf16([0x61, 0xd800]);
     assert_eq!(
