@@ -431,3 +431,25 @@ fn what_was_sent_is_written_when_the_runtime_goes() {
         assert!(reader.join().unwrap() >= 2_000_000);
     }
 }
+
+#[test]
+fn a_disconnect_waits_for_the_rest_of_a_message() {
+    scene(async |_| {
+        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let serialization = Serialization::Json;
+        let limits = Limits::default();
+        let channel = Channel::new(socket, serialization, limits, "a slow one".into()).unwrap();
+        let Channel { tx, mut rx } = channel;
+        peer.write_all(b"\"whole\"\n\"ha").unwrap();
+        let whole: String = rx.recv().await.unwrap().unwrap().decode().unwrap();
+        assert_eq!(whole, "whole");
+        let closing = tokio::spawn(async move { tx.disconnect().await });
+        // The disconnect is under way, and the message arrives all the same.
+        tokio::task::yield_now().await;
+        peer.write_all(b"lf\"\n").unwrap();
+        let half: String = rx.recv().await.unwrap().unwrap().decode().unwrap();
+        assert_eq!(half, "half");
+        assert!(rx.recv().await.unwrap().is_none());
+        closing.await.unwrap();
+    });
+}

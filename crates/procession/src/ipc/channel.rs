@@ -321,7 +321,7 @@ impl Sender {
     /// Closes the channel after what was sent, and waits for that.
     ///
     /// Nothing can be sent any more. What the other side sends meanwhile is
-    /// still received.
+    /// still received, and a message that has begun to arrive is waited for.
     ///
     /// # Cancel safety
     ///

@@ -81,7 +81,9 @@ impl Owner {
         let read = self.read(cx)?;
         self.write(cx)?;
         let mut outbox = self.shared.outbox();
-        if outbox.stage == Stage::Closing && outbox.half.is_drained() {
+        // A message that has begun to arrive is waited for, as in Node.
+        let is_done = outbox.half.is_drained() && !self.inbound.is_partial();
+        if outbox.stage == Stage::Closing && is_done {
             return Ok(Went::End);
         }
         if read == Went::Still {
