@@ -46,7 +46,9 @@ impl Message {
                 Some(shape) => json::decode_checked(&self.body, shape, self.max_depth)?,
                 None => json::decode(&self.body, self.max_depth)?,
             },
-            Serialization::Advanced => advanced::from_slice(&self.body, Dialect::Ipc)?,
+            Serialization::Advanced => {
+                advanced::from_slice_with(&self.body, Dialect::Ipc, &self.depth())?
+            }
         })
     }
 
@@ -57,10 +59,13 @@ impl Message {
     /// [`BadMessage`] for a message in `json`, or deeper than
     /// [`Limits::max_depth`](super::Limits::max_depth).
     pub fn document(&self) -> Result<Document, BadMessage> {
-        let limits = advanced::Limits {
+        advanced::read(&self.body, Dialect::Ipc, &self.depth())
+    }
+
+    fn depth(&self) -> advanced::Limits {
+        advanced::Limits {
             depth: self.max_depth,
-        };
-        advanced::read(&self.body, Dialect::Ipc, &limits)
+        }
     }
 
     /// As it came, without newline or length.

@@ -56,7 +56,7 @@ mod tests;
 
 pub use bigint::{BigInt, BigIntTooBig};
 pub use check::check;
-pub use de::{DecodeError, DecodeProblem, from_slice};
+pub use de::{DecodeError, DecodeProblem, from_slice, from_slice_with};
 pub use document::{Document, ValueRef};
 pub use key::{Key, Properties};
 pub use object::{

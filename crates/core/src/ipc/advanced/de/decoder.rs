@@ -10,7 +10,7 @@ use super::super::walk::{Sink, Walk};
 use super::super::{Dialect, tag};
 use super::access::{Elements, ErrorParts, Members, Properties};
 use super::views::ViewElements;
-use super::{DecodeError, DecodeProblem, MAX_DEPTH};
+use super::{DecodeError, DecodeProblem, MORE_STACK, RED_ZONE};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -27,6 +27,7 @@ pub(super) struct Decoder<'de> {
     next: usize,
     /// The containers around this place.
     open: Vec<usize>,
+    max_depth: usize,
     /// Bytes that may still be read again.
     rereads: usize,
     /// Holes that may still be filled in.
@@ -42,13 +43,14 @@ struct Head<'de> {
 }
 
 impl<'de> Decoder<'de> {
-    pub(super) fn new(bytes: &'de [u8], dialect: Dialect) -> Result<Self> {
+    pub(super) fn new(bytes: &'de [u8], dialect: Dialect, max_depth: usize) -> Result<Self> {
         let cursor = Cursor::new(bytes, dialect).map_err(|fault| bad(fault, bytes))?;
         Ok(Self {
             cursor,
             starts: Vec::new(),
             next: 0,
             open: Vec::new(),
+            max_depth,
             rereads: ALLOWANCE.saturating_add(bytes.len().saturating_mul(REREADS)),
             holes: ALLOWANCE.saturating_add(bytes.len()),
         })
@@ -261,11 +263,11 @@ impl<'de> Decoder<'de> {
         id: usize,
         read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        if self.open.len() == MAX_DEPTH {
-            return Err(DecodeProblem::TooDeep.into());
+        if self.open.len() >= self.max_depth {
+            return Err(DecodeProblem::TooDeep(self.max_depth).into());
         }
         self.open.push(id);
-        let value = read(self)?;
+        let value = stacker::maybe_grow(RED_ZONE, MORE_STACK, || read(self))?;
         self.open.pop();
         Ok(value)
     }

@@ -9,12 +9,14 @@ use std::fmt;
 
 use serde::de::{self, Deserialize};
 
-use super::Dialect;
+use super::{Dialect, Limits};
 use crate::ipc::BadMessage;
 use decoder::Decoder;
 
-/// How deep the values of a Rust type may nest: each level is a few calls on the stack.
-const MAX_DEPTH: usize = 128;
+/// A level is a few calls on the stack: before less than this is left of it, it grows.
+const RED_ZONE: usize = 64 * 1024;
+/// By so much.
+const MORE_STACK: usize = 1024 * 1024;
 
 /// A message that is not what the Rust type wants.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +41,9 @@ pub enum DecodeProblem {
     /// The value contains itself, which Rust's values cannot.
     #[error("the value contains itself")]
     Cycle,
-    /// Arrays and objects nest deeper than 128 levels; [`read`](super::read) goes further.
-    #[error("nested deeper than {MAX_DEPTH} levels")]
-    TooDeep,
+    /// Arrays and objects nest deeper than the limit.
+    #[error("nested deeper than {0} levels")]
+    TooDeep(usize),
     /// The same objects are referred to so often that copies of them would not be bounded.
     #[error("refers to the same objects too often")]
     TooManyReferences,
@@ -100,6 +102,19 @@ pub fn from_slice<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
     dialect: Dialect,
 ) -> Result<T, DecodeError> {
-    let mut decoder = Decoder::new(bytes, dialect)?;
+    from_slice_with(bytes, dialect, &Limits::default())
+}
+
+/// As [`from_slice`], to another depth.
+///
+/// # Errors
+///
+/// As [`from_slice`].
+pub fn from_slice_with<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+    dialect: Dialect,
+    limits: &Limits,
+) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::new(bytes, dialect, limits.depth)?;
     T::deserialize(&mut decoder)
 }
