@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// The most of the scratch space that a thread keeps.
-const SCRATCH_KEPT: usize = 64 * 1024;
+const SCRATCH_KEPT: usize = 256 * 1024;
 
 /// A channel to another program: Node's, or one that speaks as Node does.
 ///

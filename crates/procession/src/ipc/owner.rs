@@ -45,6 +45,10 @@ pub(super) struct Owner {
     shared: Arc<Shared>,
     /// The kernel has no room for a descriptor: until then nothing is written.
     pause: Option<Pin<Box<Sleep>>>,
+    /// The inbox is full, as far as we know: nothing is read until it is not.
+    is_full: bool,
+    /// The peer leaves our answers unread: nothing it asks is read until it does not.
+    is_unheard: bool,
     ended: bool,
 }
 
@@ -71,51 +75,47 @@ impl Owner {
             inbound: Inbound::new(shared.serialization, &shared.limits),
             shared,
             pause: None,
+            is_full: false,
+            is_unheard: false,
             ended: false,
         })
     }
 
-    /// Writes what waits, reads one turn's worth, writes the answers to that.
+    /// Reads one turn's worth, and writes what waits and the answers to that.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
-        self.write(cx)?;
         let read = self.read(cx)?;
-        self.write(cx)?;
+        let is_paused = self.is_paused(cx);
         let mut outbox = self.shared.outbox();
+        let waits = !is_paused && !outbox.half.is_written();
+        let written = waits.then(|| write_all(&self.socket, &mut outbox, cx));
+        self.is_unheard = !outbox.half.may_receive();
         // A message that has begun to arrive is waited for, as in Node.
         let is_done = outbox.half.is_drained() && !self.inbound.is_partial();
-        if outbox.stage == Stage::Closing && is_done {
-            return Ok(Went::End);
-        }
-        if read == Went::Still {
+        let went = if outbox.stage == Stage::Closing && is_done {
+            Went::End
+        } else {
+            read
+        };
+        if went == Went::Still {
+            // Under the lock in which everything was written: what is sent later wakes us.
             outbox.owner = Some(cx.waker().clone());
         }
-        Ok(read)
-    }
-
-    /// Writes until nothing waits or the kernel takes no more.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.is_paused(cx) {
-            let mut outbox = self.shared.outbox();
-            let written = write_all(&self.socket, &mut outbox, cx);
-            // Those who wait for room, or for everything to be written, look again.
-            let tell = written.is_ok() && outbox.half.queued() <= self.shared.limits.max_queue / 2;
-            drop(outbox);
-            if tell {
-                self.shared.room.notify_waiters();
+        let has_room = outbox.half.queued() <= self.shared.limits.max_queue / 2;
+        drop(outbox);
+        match written {
+            None => {}
+            Some(Ok(())) if has_room => self.shared.room.notify_waiters(),
+            Some(Ok(())) => {}
+            Some(Err(error)) if procession_sys::send_again(&error) == Some(SendAgain::Later) => {
+                self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                // Registers our waker with it.
+                let _ = self.is_paused(cx);
             }
-            match written {
-                Ok(()) => {}
-                Err(error) if procession_sys::send_again(&error) == Some(SendAgain::Later) => {
-                    self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
-                    // Registers our waker with it.
-                    let _ = self.is_paused(cx);
-                }
-                // The reading side says it too, after the last messages.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(error),
-            }
+            // The reading side says it too, after the last messages.
+            Some(Err(error)) if is_gone(&error) => {}
+            Some(Err(error)) => return Err(error.into()),
         }
-        Ok(())
+        Ok(went)
     }
 
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
@@ -144,7 +144,9 @@ impl Owner {
                     let taken = handles.into_iter().map(takeable).chain(lost);
                     self.inbound.received(&buffer[..received.bytes], taken);
                     self.deliver()?;
-                    Ok(Went::On)
+                    // What was emptied need not be looked at again to be woken by.
+                    let is_empty = self.socket.poll_read_ready(cx).is_pending();
+                    Ok(if is_empty { Went::Still } else { Went::On })
                 }
                 // A peer that ended with our bytes unread resets the connection: the end.
                 Poll::Ready(Err(error)) if is_gone(&error) => Ok(Went::End),
@@ -154,10 +156,13 @@ impl Owner {
     }
 
     /// Not while the program leaves messages unreceived, or the peer our answers.
-    fn may_read(&self) -> bool {
-        let mut inbox = self.shared.inbox();
-        inbox.owner_waits = inbox.bytes >= self.shared.limits.max_inbox && !inbox.deaf;
-        !inbox.owner_waits && self.shared.outbox().half.may_receive()
+    fn may_read(&mut self) -> bool {
+        if self.is_full {
+            let mut inbox = self.shared.inbox();
+            self.is_full = inbox.bytes >= self.shared.limits.max_inbox && !inbox.deaf;
+            inbox.owner_waits = self.is_full;
+        }
+        !self.is_full && !self.is_unheard
     }
 
     fn read_some(
@@ -214,6 +219,7 @@ impl Owner {
             if !inbox.deaf {
                 inbox.bytes += messages.iter().map(|m| m.body.len()).sum::<usize>();
                 inbox.messages.extend(messages.drain(..));
+                self.is_full = inbox.bytes >= self.shared.limits.max_inbox;
                 if let Some(receiver) = inbox.receiver.take() {
                     receiver.wake();
                 }

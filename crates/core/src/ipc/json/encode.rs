@@ -3,7 +3,9 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use super::ser::Serializer;
 
 /// A value that has no JSON text, such as a map whose keys are lists.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +30,7 @@ pub struct EncodeError {
 /// `#[serde(skip_serializing_if)]`.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
-    let mut serializer = Serializer::with_formatter(&mut *out, JavaScript);
-    if let Err(reason) = value.serialize(&mut serializer) {
+    if let Err(reason) = value.serialize(Serializer { out }) {
         out.truncate(start);
         return Err(EncodeError { reason });
     }
@@ -46,8 +47,8 @@ pub(super) fn without_newlines(mut text: &mut [u8]) {
     }
 }
 
-/// Compact JSON with JavaScript's numbers.
-struct JavaScript;
+/// JavaScript's numbers.
+pub(super) struct JavaScript;
 
 impl Formatter for JavaScript {
     fn write_f64<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {

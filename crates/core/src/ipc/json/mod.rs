@@ -18,6 +18,7 @@
 mod decode;
 mod encode;
 mod scan;
+mod ser;
 mod unescape;
 
 #[cfg(test)]

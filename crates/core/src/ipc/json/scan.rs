@@ -299,6 +299,14 @@ impl Open {
 /// control character, or the end.
 #[inline]
 pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+    // A long string is looked at in blocks that the compiler makes vectors of.
+    while let Some(block) = bytes[at..].first_chunk::<64>() {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        if block.iter().fold(false, |any, byte| any | is_special(byte)) {
+            break;
+        }
+        at += 64;
+    }
     while let Some(word) = bytes[at..].first_chunk::<8>() {
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {

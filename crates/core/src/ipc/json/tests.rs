@@ -497,3 +497,79 @@ proptest! {
         prop_assert_eq!(value, number.is_finite().then_some(number));
     }
 }
+
+/// Every shape that serde has.
+#[derive(serde::Serialize)]
+struct Shapes<'a> {
+    numbers: (i8, u16, i64, u128, f32),
+    letter: char,
+    none: Option<u8>,
+    some: Option<&'a str>,
+    unit: (),
+    list: Vec<Kinds<'a>>,
+    by_number: std::collections::BTreeMap<i32, bool>,
+    by_truth: std::collections::BTreeMap<bool, ()>,
+    #[serde(rename = "bytes \"quoted\"")]
+    bytes: &'a [u8],
+    empty: [u8; 0],
+}
+
+#[derive(serde::Serialize)]
+enum Kinds<'a> {
+    Unit,
+    Newtype(&'a str),
+    Tuple(u8, u8),
+    Struct { name: &'a str },
+}
+
+#[test]
+fn every_shape_is_written_as_serde_json_does() {
+    let text = "a\u{0}\u{8}\t\n\u{c}\r\u{1f}\u{7f}\u{2028}\"\\/é😀".repeat(20);
+    let shapes = Shapes {
+        numbers: (-128, 65_535, i64::MIN, u128::MAX, 0.1),
+        letter: '"',
+        none: None,
+        some: Some(&text),
+        unit: (),
+        list: vec![
+            Kinds::Unit,
+            Kinds::Newtype(&text),
+            Kinds::Tuple(1, 2),
+            Kinds::Struct { name: "n" },
+        ],
+        by_number: [(-1, true), (2, false)].into(),
+        by_truth: [(true, ())].into(),
+        bytes: &[0, 255],
+        empty: [],
+    };
+    assert_eq!(encoded(&shapes), serde_json::to_string(&shapes).unwrap());
+}
+
+#[test]
+fn a_name_that_is_no_name_is_refused() {
+    let listed: std::collections::BTreeMap<Vec<u8>, u8> = [(vec![1], 2)].into();
+    let unnamed: std::collections::BTreeMap<Option<u8>, u8> = [(None, 2)].into();
+    let mut out = b"before".to_vec();
+    assert!(encode(&listed, &mut out).is_err());
+    assert!(encode(&unnamed, &mut out).is_err());
+    assert_eq!(out, b"before");
+}
+
+proptest! {
+    #[test]
+    fn strings_are_written_as_serde_json_does(text in "[\\x00-\\x7f]{0,200}|.{0,200}") {
+        prop_assert_eq!(encoded(&text), serde_json::to_string(&text).unwrap());
+    }
+
+    #[test]
+    fn a_block_is_looked_at_byte_by_byte_in_effect(
+        plain in prop::collection::vec(0x20..=0xff_u8, 0..300),
+        at in 0..300_usize,
+    ) {
+        let slow = |from: usize| {
+            plain[from..].iter().position(|b| matches!(b, b'"' | b'\\')).map_or(plain.len(), |n| from + n)
+        };
+        let at = at.min(plain.len());
+        prop_assert_eq!(plain_until(&plain, at), slow(at));
+    }
+}

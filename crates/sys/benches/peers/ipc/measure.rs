@@ -29,7 +29,7 @@ pub(crate) enum Task {
 }
 
 /// One line of work: `CONTENDER TASK SIZE SERIALIZATION COUNT`, or that of a child:
-/// `child CONTENDER TASK SIZE SERIALIZATION [ADDRESS]`.
+/// `child CONTENDER TASK SIZE SERIALIZATION`.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) contender: String,
@@ -38,8 +38,8 @@ pub(crate) struct Job {
     pub(crate) size: usize,
     /// `json` or `advanced`.
     pub(crate) serialization: String,
-    /// The count of the parent, the address of the child.
-    last: String,
+    /// How many messages; of a child nothing.
+    count: String,
     pub(crate) is_child: bool,
 }
 
@@ -64,7 +64,7 @@ impl Job {
             },
             size: size.parse().ok()?,
             serialization: serialization.clone(),
-            last: rest.first().cloned().unwrap_or_default(),
+            count: rest.first().cloned().unwrap_or_default(),
             is_child,
         })
     }
@@ -74,11 +74,6 @@ impl Job {
         let mut words: Vec<String> = env::args().skip(1).take(4).collect();
         words.insert(0, "child".to_owned());
         words
-    }
-
-    /// The word behind the others.
-    pub(crate) fn address(&self) -> &str {
-        &self.last
     }
 
     /// The body that makes a message as long as the job says.
@@ -144,7 +139,7 @@ pub(crate) fn main_with(prepare: impl FnOnce(&Job) -> io::Result<Option<Prepared
 
 fn work(job: &Job, prepare: impl FnOnce(&Job) -> io::Result<Option<Prepared>>) -> io::Result<()> {
     let prepared = prepare(job)?.ok_or_else(|| io::Error::other("nobody here does that"))?;
-    let count = || job.last.parse::<u32>().map_err(io::Error::other);
+    let count = || job.count.parse::<u32>().map_err(io::Error::other);
     match prepared {
         Prepared::Done => Ok(()),
         Prepared::Pair(contender) => exchange(contender, count()?),

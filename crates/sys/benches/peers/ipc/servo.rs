@@ -22,6 +22,9 @@ struct Message {
     handle: Option<IpcSender<u8>>,
 }
 
+/// The variable that says where the parent is found.
+const ADDRESS: &str = "BENCH_ADDRESS";
+
 /// What the child sends first: the parent's ends.
 type Ends = (IpcSender<Message>, IpcReceiver<Message>);
 
@@ -37,7 +40,7 @@ pub(crate) fn prepare(job: &Job) -> io::Result<Prepared> {
     let (server, name) = IpcOneShotServer::<Ends>::new()?;
     let child = Command::new(env::current_exe()?)
         .args(job.child_words())
-        .arg(name)
+        .env(ADDRESS, name)
         .stdout(Stdio::null())
         .spawn()?;
     let (_, (sender, receiver)) = server.accept().map_err(io::Error::other)?;
@@ -92,9 +95,10 @@ impl Contender for Parent {
 }
 
 fn child(job: &Job) -> io::Result<()> {
+    let address = env::var(ADDRESS).map_err(io::Error::other)?;
     let (to_child, from_parent) = ipc::channel()?;
     let (to_parent, from_child) = ipc::channel()?;
-    let bootstrap = IpcSender::<Ends>::connect(job.address().to_owned())?;
+    let bootstrap = IpcSender::<Ends>::connect(address)?;
     let ends = (to_child, from_child);
     bootstrap.send(ends).map_err(io::Error::other)?;
     loop {
