@@ -274,7 +274,7 @@ fn blocking_child(job: &Job) -> io::Result<()> {
     let mut channel = channel.ok_or(io::ErrorKind::NotConnected)?;
     while let Some(message) = channel.recv().map_err(io::Error::other)? {
         let sent = if job.task == Task::RoundTrip {
-            channel.send_raw(message.body())
+            channel.forward(&message)
         } else {
             let message: Received = message.decode().map_err(io::Error::other)?;
             match message.id {

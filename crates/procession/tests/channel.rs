@@ -453,3 +453,42 @@ fn a_disconnect_waits_for_the_rest_of_a_message() {
         closing.await.unwrap();
     });
 }
+
+#[test]
+fn threads_send_at_once_and_nothing_is_missed() {
+    for serialization in BOTH {
+        let oracle = Oracle::start();
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(4).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (one, mut other) = Channel::pair(serialization).unwrap();
+            let echoing = tokio::spawn(async move {
+                while let Some(mut message) = other.rx.recv().await.unwrap() {
+                    if message.is_request() {
+                        let n: u64 = message.decode().unwrap();
+                        message.reply(&n).await.unwrap();
+                    }
+                }
+            });
+            // Asked from many tasks: nobody receives on this side but the owner.
+            let Channel { tx, rx } = one;
+            let mut asking = tokio::task::JoinSet::new();
+            for task in 0..8_u64 {
+                let tx = tx.clone();
+                asking.spawn(async move {
+                    for n in 0..500 {
+                        let answer = tx.request(&(task * 1_000 + n), LONG).await.unwrap();
+                        assert_eq!(answer.decode::<u64>().unwrap(), task * 1_000 + n);
+                    }
+                });
+            }
+            while let Some(done) = asking.join_next().await {
+                done.unwrap();
+            }
+            drop((tx, rx));
+            echoing.await.unwrap();
+        });
+        drop(runtime);
+        oracle.check();
+    }
+}

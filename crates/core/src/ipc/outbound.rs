@@ -12,6 +12,9 @@ const COALESCED: usize = 64 * 1024;
 /// Answers that the peer does not read, in bytes, before nothing more is read from it.
 const URGENT: usize = 64 * 1024;
 
+/// Memory that an idle end keeps, in bytes.
+const SPARE: usize = 1024;
+
 /// Bun's mark before an internal message.
 pub(super) const BUN_MARK: u8 = 2;
 
@@ -38,6 +41,8 @@ pub struct Outbound<H> {
     urgent: Vec<u8>,
     queue: VecDeque<Item<H>>,
     queued: usize,
+    /// The memory of what was written last, for what is sent next.
+    spare: Vec<u8>,
     next_ticket: u64,
     unsolicited: u64,
     /// The peer is Bun, which marks its internal messages and wants ours so.
@@ -72,6 +77,7 @@ impl<H> Outbound<H> {
             urgent: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
+            spare: Vec::new(),
             next_ticket: 0,
             unsolicited: 0,
             marks_internal: false,
@@ -92,7 +98,7 @@ impl<H> Outbound<H> {
                 self.queue.push_back(Item::Plain(std::mem::take(frames)));
             }
             _ => {
-                let mut own = Vec::with_capacity(frames.len());
+                let mut own = std::mem::take(&mut self.spare);
                 own.append(frames);
                 self.queue.push_back(Item::Plain(own));
             }
@@ -239,6 +245,10 @@ impl<H> Outbound<H> {
         match self.writing.take() {
             Some(item) if self.written < item.bytes().len() => self.writing = Some(item),
             Some(Item::Handle(parcel)) => self.hand_overs.sent(parcel),
+            Some(Item::Plain(mut bytes)) if bytes.capacity() <= SPARE => {
+                bytes.clear();
+                self.spare = bytes;
+            }
             Some(Item::Plain(_)) | None => {}
         }
     }

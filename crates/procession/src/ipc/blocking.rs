@@ -9,7 +9,7 @@ use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Settled};
-use procession_core::ipc::{Limits, Serialization, Shape};
+use procession_core::ipc::{Limits, Serialization, Shape, frame};
 use procession_sys::{PollFd, Received, SendAgain};
 use serde::Serialize;
 
@@ -49,6 +49,8 @@ pub struct Channel {
     inbox_bytes: usize,
     settled: Vec<Settled<OwnedFd>>,
     scratch: Vec<u8>,
+    /// How long the last frame was: the next may be as long.
+    usual: usize,
     limits: Limits,
     peer: String,
     end: Option<Result<(), Failure>>,
@@ -93,6 +95,7 @@ impl Channel {
             inbox_bytes: 0,
             settled: Vec::new(),
             scratch: Vec::new(),
+            usual: 0,
             limits,
             peer,
             end: None,
@@ -124,13 +127,10 @@ impl Channel {
     pub fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), SendError> {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
+        frame.reserve(self.usual);
         message::encode_frame(self.serialization(), message, &mut frame)
             .map_err(|source| self.cannot_encode(source, None))?;
-        self.outbound.send(&mut frame);
-        if frame.capacity() <= SCRATCH_KEPT {
-            self.scratch = frame;
-        }
-        self.write_all().map_err(|()| self.closed(None))
+        self.queue(frame)
     }
 
     /// Sends bytes that are a message already; see [`Sender::send_raw`](super::Sender::send_raw).
@@ -143,6 +143,32 @@ impl Channel {
         message::frame_of(self.serialization(), body, &mut frame)
             .map_err(|source| self.cannot_encode(source, None))?;
         self.outbound.send(&mut frame);
+        self.write_all().map_err(|()| self.closed(None))
+    }
+
+    /// Sends a message that came from elsewhere, as it is; see
+    /// [`Sender::forward`](super::Sender::forward).
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::send`].
+    pub fn forward(&mut self, message: &Message) -> Result<(), SendError> {
+        if message.serialization != self.serialization() {
+            return self.send_raw(&message.body);
+        }
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        frame::write(self.serialization(), &message.body, &mut frame)
+            .map_err(|_| self.cannot_encode(EncodeError::TooLong, None))?;
+        self.queue(frame)
+    }
+
+    fn queue(&mut self, mut frame: Vec<u8>) -> Result<(), SendError> {
+        self.usual = frame.len();
+        self.outbound.send(&mut frame);
+        if frame.capacity() <= SCRATCH_KEPT {
+            self.scratch = frame;
+        }
         self.write_all().map_err(|()| self.closed(None))
     }
 

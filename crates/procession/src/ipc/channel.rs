@@ -20,8 +20,9 @@ use super::owner::Owner;
 use super::shared::{NotSent, Shared};
 
 thread_local! {
-    /// Where values become frames, so that small messages cost no allocation.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where values become frames, so that small messages cost no allocation, and
+    /// how long the last frame was, so that large ones cost one.
+    static SCRATCH: RefCell<(Vec<u8>, usize)> = const { RefCell::new((Vec::new(), 0)) };
 }
 
 /// The most of the scratch space that a thread keeps.
@@ -362,10 +363,12 @@ impl Sender {
     }
 
     fn encode_and_push<T: Serialize + ?Sized>(&self, message: &T) -> Result<Pushed, SendError> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        SCRATCH.with_borrow_mut(|(scratch, usual)| {
             scratch.clear();
+            scratch.reserve(*usual);
             message::encode_frame(self.shared.serialization, message, scratch)
                 .map_err(|source| self.cannot_encode(source, None))?;
+            *usual = scratch.len();
             let pushed = match self.shared.push(scratch) {
                 Ok(()) => Ok(Pushed::Done),
                 Err(NotSent::Full(_)) => Ok(Pushed::Full(std::mem::take(scratch))),
