@@ -48,9 +48,9 @@ async function transcript(folder, name, run) {
     const work = join(scratch, 'work');
     const bin = join(scratch, 'bin');
     await furnish(work, bin, folder, run);
-    const { output, exit } = await runProgram(join(folder, run.program), work, bin, run.until);
+    const { output, exit } = await runProgram(join(folder, run.program), work, bin, run);
     const text = normalise(output, { folder, work });
-    const body = run.order === 'any' ? sorted(name, text, run.before ?? []) : text;
+    const body = inOrder(name, text, run);
     return `${body}[${exit}]\n`;
   } finally {
     await rm(scratch, { recursive: true });
@@ -78,12 +78,12 @@ async function furnish(work, bin, folder, run) {
 
 // Both streams go to one file opened for appending: that is the order a reader sees on a terminal, and a
 // file takes every write at once, where a pipe may make Node queue it.
-async function runProgram(program, work, bin, until) {
+async function runProgram(program, work, bin, { env: more, until }) {
   const log = join(work, '..', 'log');
   const file = await open(log, 'a');
   try {
     const path = [bin, dirname(process.execPath), process.env.PATH].join(delimiter);
-    const env = { PATH: path, HOME: join(work, '..'), LC_ALL: 'C.UTF-8', TZ: 'UTC' };
+    const env = { PATH: path, HOME: join(work, '..'), LC_ALL: 'C.UTF-8', TZ: 'UTC', ...more };
     const child = spawn(process.execPath, [program], { cwd: work, env, stdio: ['ignore', file.fd, file.fd] });
     const gone = once(child, 'close').then(([code, signal]) => (signal === null ? `exit ${code}` : `signal ${signal}`));
     if (until === undefined) return { exit: await gone, output: await readFile(log, 'utf8') };
@@ -107,11 +107,14 @@ async function stillRunning(child, gone, log, until) {
 
 /** The rules of interop/README.md, "Normalising": our own test applies the same to our output. */
 function normalise(output, { folder, work }) {
+  const pids = new Set(output.match(/(?<=\bpid: )\d+/g));
   return output
     .replaceAll(work, '<tmp>')
     .replaceAll(folder, '<program>')
     .replace(/^npm <command>\n[^]*?^npm@.*$/m, '<npm help>')
     .replace(/\bpid: \d+/g, 'pid: <pid>')
+    // A parent's number is right where the parent has said the same.
+    .replace(/\bppid: (\d+)/g, (all, pid) => (pids.has(pid) ? 'ppid: <its pid>' : all))
     .replace(/\bv\d+\.\d+\.\d+\b/g, '<version>')
     .replace(/^(stdout: )?total \S+$/gm, '$1total <size>')
     .replace(/^([-d][-rwx]{9})\S* +\d+ +\S+ +\S+ +(\S+) +\w+ +\d+ +[\d:]+ /gm, '$1 <owner> $2 <date> ')
@@ -120,11 +123,12 @@ function normalise(output, { folder, work }) {
     .replace(/^(stdout: .+\n)stdout: \n/gm, '$1');
 }
 
-// Children that run side by side may print in any order, so lines are sorted and blank ones dropped. Rules
-// remain: of two kinds of lines, the n-th of the second never comes before the n-th of the first.
-function sorted(name, text, pairs) {
+// Programs that run side by side may print in any order. Rules remain: of two kinds of lines, the n-th of the
+// second never comes before the n-th of the first.
+function inOrder(name, text, { order, before = [], sides = [] }) {
+  if (order === 'seen') return text;
   const lines = text.split('\n').filter((line) => line !== '');
-  for (const [first, second] of pairs) {
+  for (const [first, second] of before) {
     let ahead = 0;
     for (const line of lines) {
       if (line.startsWith(first)) ahead += 1;
@@ -132,7 +136,16 @@ function sorted(name, text, pairs) {
       if (ahead < 0) throw new Error(`${name}: a line "${second}..." came before its "${first}..."`);
     }
   }
-  return lines.sort().map((line) => `${line}\n`).join('');
+  const sorted = order === 'any' ? lines.sort() : bySides(name, lines, sides);
+  return sorted.map((line) => `${line}\n`).join('');
+}
+
+// What one side says stays in its order.
+function bySides(name, lines, sides) {
+  const side = (line) => sides.findIndex((prefix) => line.startsWith(prefix));
+  const stray = lines.find((line) => side(line) === -1);
+  if (stray !== undefined) throw new Error(`${name}: who says "${stray}"?`);
+  return lines.sort((one, other) => side(one) - side(other));
 }
 
 async function onPath(program) {

@@ -32,6 +32,8 @@ const FILES: [(&str, &str); 2] = [
     ("notes.txt", "first line\nsecond line\n"),
     ("readme.md", "# a directory to list\n"),
 ];
+/// Where no Node may be started.
+const NO_NODE: (&str, &str) = ("node", "#!/bin/sh\necho 'Node was started'\nexit 1\n");
 /// 2024-06-26 12:00 UTC.
 const DATE: Duration = Duration::from_secs(1_719_403_200);
 
@@ -54,65 +56,177 @@ macro_rules! tutorials {
 tutorials! {
     s0_3_exec_ls
     s0_5_spawn_ls
+    s0_7_fork_nobody_listens
     s1_3_exec_ls_stderr
     s1_4_execfile_node_version
     s1_5_spawn_node_version
+    s1_6_fork_ping_pong
     s2_11_exec_execfile_spawn_pipe
+    s2_12_fork_heartbeats
+    s2_13_fork_starts_at_once
+    s2_14_disconnect_then_exit
     s3_6_exec_loop
     s3_7_spawn_loop_number_arg
+    s3_8_fork_loop_number_arg
+    s3_10_fork_both_speak
+    s3_11_channel_is_a_socket
     s3_12_stdio_fourth_pipe
     s4_2_exec_dir_unknown_option
     s4_3_exec_streamed_and_buffered
+    s4_6_fork_both_roles
 }
 
 /// Runs all runs of a row, theirs and ours, and compares.
 #[track_caller]
 fn compare(dir: &str) {
-    let example = example(dir);
     let oracle = Oracle::start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let node = node::find();
     for run in rows::runs(dir) {
         if let Some(missing) = run.needs().iter().find(|program| !is_on_path(program)) {
             say(&format!("skipped: {}: there is no {missing}", run.name));
             continue;
         }
-        let transcript = |program: &Path, words: &[OsString], until: Option<String>| {
-            runtime.block_on(transcript(&run, program, words, until, &oracle))
+        let stage = Stage {
+            run: &run,
+            example: example(dir),
+            oracle: &oracle,
         };
-        let recorded = run.recorded();
-        match &node {
-            Some(node) => {
-                let theirs = transcript(&node.path, &[run.program().into()], run.until());
-                same(&run.name, "Node", &theirs, "the record of Node", &recorded);
-            }
-            None => say(&format!(
-                "no node: {}: compared with the record only",
-                run.name
-            )),
-        }
-        let words: Vec<OsString> = run.words().into_iter().map(OsString::from).collect();
-        // Ours ends by itself, whatever theirs does.
-        let ours = transcript(&example, &words, None);
-        match run.better() {
-            None => same(&run.name, "our example", &ours, "Node", &recorded),
-            Some(better) => {
-                same(
-                    &run.name,
-                    "our example",
-                    &ours,
-                    "the better answer",
-                    &better,
-                );
-                assert_ne!(better, recorded, "{}: no better than Node's", run.name);
-            }
-        }
+        runtime.block_on(stage.compare());
     }
     drop(runtime);
     oracle.check();
+}
+
+/// One run, and who takes part.
+struct Stage<'a> {
+    run: &'a Run,
+    example: PathBuf,
+    oracle: &'a Oracle,
+}
+
+impl Stage<'_> {
+    /// Every parent over every child.
+    async fn compare(&self) {
+        let (name, recorded) = (&self.run.name, self.run.recorded());
+        match node::find() {
+            Some(node) => {
+                let theirs = self.theirs(&node.path).await;
+                same(name, "Node", &theirs, "the record of Node", &recorded);
+            }
+            None => say(&format!("no node: {name}: compared with the record only")),
+        }
+        let ours = self.ours().await;
+        match self.run.better() {
+            None => same(name, "our example", &ours, "Node", &recorded),
+            Some(better) => {
+                same(name, "our example", &ours, "the better answer", &better);
+                assert_ne!(better, recorded, "{name}: no better than Node's");
+            }
+        }
+        if let Some(expected) = self.run.rust_child() {
+            if let Some(node) = node::find() {
+                let mixed = self.theirs_over_ours(&node.path).await;
+                same(name, "Node over our child", &mixed, "Node", &recorded);
+            }
+            let ours = self.ours_over_ours().await;
+            same(
+                name,
+                "ours over ours",
+                &ours,
+                "what it should be",
+                &expected,
+            );
+        }
+    }
+
+    async fn theirs(&self, node: &Path) -> String {
+        let mut command = bare(node);
+        command.arg(self.run.program());
+        self.transcript(command, self.run.until(), &[]).await
+    }
+
+    /// The tutorial's parent, which is told by `exec_path.cjs` to start our
+    /// example, by way of a script that leaves a trace of it.
+    async fn theirs_over_ours(&self, node: &Path) -> String {
+        let scratch = tempfile::tempdir().unwrap();
+        let [script, trace] = ["child", "child.started"].map(|name| scratch.path().join(name));
+        let text = format!(
+            "#!/bin/sh\n: >\"$0.started\"\nexec '{}' \"$@\"\n",
+            self.example.display()
+        );
+        write(&script, &text, 0o755);
+        let mut command = bare(node);
+        command
+            .arg("--require")
+            .arg(rows::root().join("exec_path.cjs"))
+            .arg(self.run.program())
+            .env("EXEC_PATH", script.as_os_str());
+        let text = self.transcript(command, self.run.until(), &[]).await;
+        assert!(
+            trace.exists(),
+            "{}: our child was not started",
+            self.run.name
+        );
+        text
+    }
+
+    /// Ours ends by itself, whatever theirs does.
+    async fn ours(&self) -> String {
+        let mut command = bare(&self.example);
+        command.args(self.run.words());
+        self.transcript(command, None, &[]).await
+    }
+
+    async fn ours_over_ours(&self) -> String {
+        let mut command = bare(&self.example);
+        command.args(self.run.words()).arg("rust");
+        self.transcript(command, None, &[NO_NODE]).await
+    }
+
+    /// Runs a program in a fresh directory and says what a reader would see.
+    async fn transcript(
+        &self,
+        mut command: Command,
+        until: Option<String>,
+        stubs: &[(&str, &str)],
+    ) -> String {
+        let scratch = tempfile::Builder::new()
+            .prefix("procession-tutorial-")
+            .tempdir()
+            .unwrap();
+        let [work, bin, log] = ["work", "bin", "log"].map(|name| scratch.path().join(name));
+        furnish(self.run, &work, &bin);
+        for (name, text) in stubs {
+            write(&bin.join(name), text, 0o755);
+        }
+        File::create(&log).unwrap();
+        command
+            .current_dir(&work)
+            .env("PATH", path_with(&bin))
+            .env("HOME", scratch.path())
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .envs(self.run.env())
+            .envs([self.oracle.tag()])
+            .stdin(Stdio::ignore())
+            // One file for both keeps the order in which a reader sees the words.
+            .stdout(Stdio::append(&log))
+            .stderr(Stdio::append(&log));
+        let mut child = command.spawn().unwrap();
+        let ending = match until {
+            None => ended(tokio::time::timeout(LIMIT, child.wait()).await.ok()),
+            Some(last_words) => still_running(&mut child, &log, &last_words).await,
+        };
+        // Nothing may be left of a program that hangs; the test will fail by its ending.
+        child.stop(Stop::default()).await.unwrap();
+        let output = fs::read_to_string(&log).unwrap();
+        let text = normalise::normalise(&output, &work, &self.run.folder);
+        let body = normalise::in_order(&text, &self.run.order(), &self.run.before());
+        format!("{body}[{ending}]\n")
+    }
 }
 
 #[track_caller]
@@ -136,49 +250,11 @@ fn example(name: &str) -> PathBuf {
     path
 }
 
-/// Runs a program in a fresh directory and says what a reader would see.
-async fn transcript(
-    run: &Run,
-    program: &Path,
-    words: &[OsString],
-    until: Option<String>,
-    oracle: &Oracle,
-) -> String {
-    let scratch = tempfile::Builder::new()
-        .prefix("procession-tutorial-")
-        .tempdir()
-        .unwrap();
-    let [work, bin, log] = ["work", "bin", "log"].map(|name| scratch.path().join(name));
-    furnish(run, &work, &bin);
-    File::create(&log).unwrap();
+/// A command that gets nothing of our environment.
+fn bare(program: &Path) -> Command {
     let mut command = Command::new(program);
+    command.env_clear();
     command
-        .args(words)
-        .current_dir(&work)
-        .env_clear()
-        .env("PATH", path_with(&bin))
-        .env("HOME", scratch.path())
-        .env("LC_ALL", "C.UTF-8")
-        .env("TZ", "UTC")
-        .envs([oracle.tag()])
-        .stdin(Stdio::ignore())
-        // One file for both keeps the order in which a reader sees the words.
-        .stdout(Stdio::append(&log))
-        .stderr(Stdio::append(&log));
-    let mut child = command.spawn().unwrap();
-    let ending = match until {
-        None => ended(tokio::time::timeout(LIMIT, child.wait()).await.ok()),
-        Some(last_words) => still_running(&mut child, &log, &last_words).await,
-    };
-    // Nothing may be left of a program that hangs; the test will fail by its ending.
-    child.stop(Stop::default()).await.unwrap();
-    let output = fs::read_to_string(&log).unwrap();
-    let text = normalise::normalise(&output, &work, &run.folder);
-    let body = match run.any_order() {
-        None => text,
-        Some(pairs) => normalise::sorted(&text, &pairs),
-    };
-    format!("{body}[{ending}]\n")
 }
 
 fn ended(exit: Option<io::Result<Exit>>) -> String {

@@ -67,7 +67,9 @@ pub struct Events {
     events: mpsc::Receiver<Event>,
     /// The child's standard input, if that is a pipe.
     pub stdin: Option<ChildStdin>,
-    /// Sends to the child, if it has a channel. What it sends are events.
+    /// Sends to the child, if it has a channel. What it sends are events. The
+    /// events hold the channel too: to close it, call
+    /// [`disconnect`](Sender::disconnect).
     pub channel: Option<Sender>,
     extra: BTreeMap<u32, ChildDuplex>,
     process: Option<Process>,

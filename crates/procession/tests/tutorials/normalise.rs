@@ -1,18 +1,25 @@
 //! Takes out of an output what differs from run to run: the rules of `interop/README.md`.
 
+use std::collections::HashSet;
 use std::path::Path;
+
+use super::rows::Order;
 
 /// Applies the rules in their order; `tmp` and `program` are the directories of rule 1.
 pub(crate) fn normalise(output: &str, tmp: &Path, program: &Path) -> String {
     let text = output
         .replace(tmp.to_str().unwrap(), "<tmp>")
         .replace(program.to_str().unwrap(), "<program>");
+    let pids = said_pids(&text);
     let mut normal = String::new();
     let mut before = String::new();
     for line in fold_npm_help(&text).split_inclusive('\n') {
         let (line, ending) = line.strip_suffix('\n').map_or((line, ""), |l| (l, "\n"));
-        let pids = replace_words(line, "pid: ", "pid: <pid>", digits);
-        let line = replace_words(&pids, "v", "<version>", version);
+        let line = replace_words(line, "pid: ", "pid: <pid>", digits);
+        let line = replace_words(&line, "ppid: ", "ppid: <its pid>", |rest| {
+            digits(rest).filter(|length| pids.contains(&rest[..*length]))
+        });
+        let line = replace_words(&line, "v", "<version>", version);
         let line = listing(&total(&line));
         let is_frame = line.starts_with("    at ") && ending == "\n";
         // The newline of a short text may come as a chunk of its own.
@@ -68,6 +75,17 @@ fn replace_words(
         }
     }
     replaced + rest
+}
+
+/// The numbers that programs gave as their own, or as a child's.
+fn said_pids(text: &str) -> HashSet<&str> {
+    let places = text.match_indices("pid: ");
+    let said = places.filter(|(at, _)| !text[..*at].ends_with(is_word));
+    said.filter_map(|(at, prefix)| {
+        let rest = &text[at + prefix.len()..];
+        digits(rest).map(|length| &rest[..length])
+    })
+    .collect()
 }
 
 fn is_word(c: char) -> bool {
@@ -129,11 +147,11 @@ fn listing(line: &str) -> String {
     }
 }
 
-/// Children side by side print in any order: sorts the lines, without the blank ones.
+/// Programs side by side print in any order: sorts the lines, without the blank ones.
 ///
 /// `pairs` is what is left of the order: the n-th line that begins with the
 /// second never comes before the n-th that begins with the first.
-pub(crate) fn sorted(text: &str, pairs: &[(String, String)]) -> String {
+pub(crate) fn in_order(text: &str, order: &Order, pairs: &[(String, String)]) -> String {
     let mut lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     for (first, second) in pairs {
         let mut ahead = 0;
@@ -145,7 +163,15 @@ pub(crate) fn sorted(text: &str, pairs: &[(String, String)]) -> String {
             );
         }
     }
-    lines.sort_unstable();
+    match order {
+        Order::Seen => return text.to_owned(),
+        Order::Any => lines.sort_unstable(),
+        // What one side says stays in its order.
+        Order::Sides(sides) => lines.sort_by_key(|line| {
+            let side = sides.iter().position(|prefix| line.starts_with(prefix));
+            side.unwrap_or_else(|| panic!("who says `{line}`?"))
+        }),
+    }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
@@ -159,6 +185,10 @@ fn the_rules_take_out_what_differs_and_nothing_else() {
             "a\n<npm help>\nb\n",
         ),
         ("pid: 12，进程0 pid: x\n", "pid: <pid>，进程0 pid: x\n"),
+        (
+            "ppid: 12 ppid: 13\nmy pid: 12\n",
+            "ppid: <its pid> ppid: 13\nmy pid: <pid>\n",
+        ),
         (
             "v20.1.22 v1.2 v1.2.3x rev1.2.3\n",
             "<version> v1.2 v1.2.3x rev1.2.3\n",
@@ -178,5 +208,19 @@ fn the_rules_take_out_what_differs_and_nothing_else() {
         ),
     ] {
         assert_eq!(normal(text), expected);
+    }
+}
+
+#[test]
+fn lines_are_sorted_or_stay_with_their_side() {
+    let sides = Order::Sides(vec!["a".into(), "b".into()]);
+    let pair = |first: &str, second: &str| [(first.into(), second.into())];
+    let text = "b2\n\na2\nb1\na1\n";
+    assert_eq!(in_order(text, &Order::Seen, &[]), text);
+    assert_eq!(in_order(text, &Order::Any, &[]), "a1\na2\nb1\nb2\n");
+    assert_eq!(in_order(text, &sides, &pair("b", "a")), "a2\na1\nb2\nb1\n");
+    for (text, first, second) in [(text, "a", "b"), ("a\nc\n", "a", "b")] {
+        let sorted = std::panic::catch_unwind(|| in_order(text, &sides, &pair(first, second)));
+        assert!(sorted.is_err(), "{first} before {second} in {text}");
     }
 }

@@ -14,6 +14,16 @@ pub(crate) struct Run {
     data: Value,
 }
 
+/// In which order a transcript is compared.
+pub(crate) enum Order {
+    /// As it came.
+    Seen,
+    /// Sorted.
+    Any,
+    /// By the sides that talk, told by these beginnings of their lines.
+    Sides(Vec<String>),
+}
+
 /// The directories of all rows, which are the names of our examples too.
 pub(crate) fn dirs() -> Vec<String> {
     rows().iter().map(|row| string(&row["dir"])).collect()
@@ -39,7 +49,8 @@ fn rows() -> Vec<Value> {
     table["rows"].as_array().unwrap().clone()
 }
 
-fn root() -> PathBuf {
+/// The folder of all rows.
+pub(crate) fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/tutorials");
     fs::canonicalize(root).unwrap()
 }
@@ -84,11 +95,31 @@ impl Run {
         self.data.get("until").map(string)
     }
 
-    /// Whether the lines may come in any order, and what is left of the order.
-    pub(crate) fn any_order(&self) -> Option<Vec<(String, String)>> {
+    /// What ours prints over our own child, where a child of the tutorial can be ours.
+    pub(crate) fn rust_child(&self) -> Option<String> {
+        self.data.get("rust_child").map(|name| self.file(name))
+    }
+
+    /// What is left of the order in which lines may come.
+    pub(crate) fn order(&self) -> Order {
+        match string(&self.data["order"]).as_str() {
+            "seen" => Order::Seen,
+            "any" => Order::Any,
+            "sides" => Order::Sides(self.list("sides")),
+            other => panic!("{}: no order is `{other}`", self.name),
+        }
+    }
+
+    /// Of two kinds of lines, the n-th of the second never comes before the n-th of the first.
+    pub(crate) fn before(&self) -> Vec<(String, String)> {
         let pairs = self.data["before"].as_array().into_iter().flatten();
         let pairs = pairs.map(|pair| (string(&pair[0]), string(&pair[1])));
-        (self.data["order"] == "any").then(|| pairs.collect())
+        pairs.collect()
+    }
+
+    /// Further variables of the environment.
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
+        self.map("env")
     }
 
     /// Files that are copied from the row's folder.
