@@ -54,7 +54,7 @@ fn prepare(job: &Job) -> io::Result<Option<Prepared>> {
     if !CONTENDERS.contains(&job.contender.as_str()) || is_blocking && only_async {
         return Ok(None);
     }
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_io().build()?;
     if job.is_child {
         if is_blocking {
             blocking_child(job)?;
