@@ -86,7 +86,12 @@ fn family() -> io::Result<[i32; 3]> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let (_, after_name) = stat.rsplit_once(')').unwrap_or_default();
     let mut numbers = after_name.split_whitespace().skip(1);
-    Ok([(); 3].map(|()| numbers.next().and_then(|word| word.parse().ok()).unwrap_or(-1)))
+    Ok([(); 3].map(|()| {
+        numbers
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(-1)
+    }))
 }
 
 fn ids(_: &[OsString]) -> Ended {
