@@ -17,6 +17,7 @@ mod counts;
 mod deps;
 mod docs;
 mod features;
+mod interop;
 mod outcome;
 mod portable;
 mod test;
@@ -66,6 +67,12 @@ const COMMANDS: &[Command] = &[
         run: chaos::run,
     },
     Command {
+        name: "interop",
+        arguments: "[--all-nodes]",
+        does: "Node and Rust over the channel, each as either side",
+        run: interop::run,
+    },
+    Command {
         name: "features",
         arguments: "",
         does: "procession with no feature, each alone, and all",
@@ -79,7 +86,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "spawn [OPTION]...",
+        arguments: "spawn|ipc [OPTION]...",
         does: "ours beside the others: tables, nothing asserted",
         run: bench::run,
     },

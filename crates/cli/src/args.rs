@@ -1,10 +1,12 @@
 //! The command line: typed flags, and one clear message where it makes no sense.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::commands;
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
 
@@ -15,6 +17,82 @@ pub(crate) enum Request {
     Say(String),
     /// To look at the machine.
     Doctor(Format),
+    /// To run a program and show what it and its children say to each other.
+    Trace(Trace),
+    /// To become a program whose channel is read along.
+    Relay(Relay),
+    /// To be the relay.
+    Between(Between),
+}
+
+/// A program to be traced.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// The program, found on PATH, and its arguments
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// A program to be put behind a relay.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Relay {
+    /// Call it NAME instead of PROGRAM
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) argv0: Option<OsString>,
+    /// Tell the tracing process that listens there
+    #[arg(long, value_name = "SOCKET", hide = true, conflicts_with = "file")]
+    pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// The program, found on PATH, and its arguments
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Where a relay stands; its sockets are standard input and output.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Between {
+    #[arg(long)]
+    pub(crate) parent: u32,
+    #[arg(long)]
+    pub(crate) child: u32,
+    #[arg(long)]
+    pub(crate) serialization: String,
+    #[arg(long)]
+    pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Where a trace goes, and how.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// Write the trace as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the trace to FILE
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Output {
+    pub(crate) fn format(&self) -> Format {
+        Format::of(self.json)
+    }
 }
 
 /// How data is written.
@@ -24,6 +102,12 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+impl Format {
+    fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
 }
 
 /// Starts, watches and ends processes the way Node does
@@ -42,19 +126,41 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a program and show what it and its forked children say to each other
+    #[command(after_help = TRACE_HELP)]
+    Trace(Trace),
+    /// Become a program whose channel is read along: what `trace` starts for a child
+    #[command(after_help = RELAY_HELP)]
+    Relay(Relay),
+    /// Stand between two sockets
+    #[command(name = commands::BETWEEN, hide = true)]
+    Between(Between),
 }
+
+const TRACE_HELP: &str = "\
+Every Node that PROGRAM starts is looked at, and what they start in turn. The
+trace goes to standard error, or to FILE; the streams of the programs are their
+own. The exit code is the program's, or 128 and the number of the signal that
+ended it.";
+
+const RELAY_HELP: &str = "\
+To be started in the place of a child that has a channel (NODE_CHANNEL_FD).
+Without a channel it only becomes PROGRAM. The trace is appended to FILE. The
+exit code is the program's; 127 if there is no such program, 126 if it cannot be
+run.";
 
 /// Understands the command line, program name included.
 pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
     match Flags::try_parse_from(line) {
         Ok(Flags { command: None }) => Ok(Request::Say(page(&Flags::command().render_help()))),
         Ok(Flags {
-            command: Some(Command::Doctor { json }),
-        }) => Ok(Request::Doctor(if json {
-            Format::Json
-        } else {
-            Format::Text
-        })),
+            command: Some(command),
+        }) => Ok(match command {
+            Command::Doctor { json } => Request::Doctor(Format::of(json)),
+            Command::Trace(trace) => Request::Trace(trace),
+            Command::Relay(relay) => Request::Relay(relay),
+            Command::Between(between) => Request::Between(between),
+        }),
         Err(error) => said_or_refused(&error),
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let done = args::parse(std::env::args_os()).and_then(|request| commands::run(&request));
     match done {
-        Ok(()) => exit::Exit::Success.into(),
+        Ok(code) => code,
         Err(failure) => failure.tell(),
     }
 }

@@ -59,6 +59,8 @@ Usage: procession [COMMAND]
 
 Commands:
   doctor  Say what this machine offers for starting and ending processes
+  trace   Run a program and show what it and its forked children say to each other
+  relay   Become a program whose channel is read along: what `trace` starts for a child
   help    Print this message or the help of the given subcommand(s)
 
 Options:

@@ -14,14 +14,17 @@
 
 mod channel;
 mod child;
+mod detached;
 mod fd_kind;
 mod inherited;
 mod io;
 mod plan;
 mod reactor;
+mod signals;
 mod sigpipe;
 mod start_error;
 mod status;
+mod terminal;
 
 #[cfg(all(target_os = "linux", not(procession_portable)))]
 #[path = "linux/mod.rs"]
@@ -35,6 +38,7 @@ pub use channel::{
     Received, SendAgain, channel_pair, forbid_handles, receive, receive_plain, receive_waiting,
     send, send_again, send_vectored, send_waiting,
 };
+pub use detached::{channel_pair_like, fork_detached, replace_inherited};
 pub use fd_kind::{FdKind, fd_kind};
 pub use inherited::{InheritedChannel, InheritedError};
 pub use io::{
@@ -44,5 +48,7 @@ pub use io::{
 pub use os::{Process, Tree, fork_and_exec, oom_kills, platform};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
 pub use reactor::ExitWatch;
+pub use signals::{Caught, Signals};
 pub use start_error::{StartError, Step};
 pub use status::{Ended, HowEnded, Platform, TreeLevel, Usage};
+pub use terminal::terminal_width;

@@ -1,19 +1,29 @@
 //! What `procession` can be asked to do.
 
 mod doctor;
+mod relay;
+mod trace;
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use crate::args::Request;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Does what was asked for.
-pub(crate) fn run(request: &Request) -> Result<(), Failure> {
+pub(crate) use relay::BETWEEN;
+pub(crate) use trace::wire as trace_wire;
+
+/// Does what was asked for; gives the code to end with.
+pub(crate) fn run(request: &Request) -> Result<ExitCode, Failure> {
     match request {
-        Request::Say(text) => say(text),
-        Request::Doctor(format) => doctor::run(*format),
+        Request::Say(text) => say(text)?,
+        Request::Doctor(format) => doctor::run(*format)?,
+        Request::Trace(trace) => return trace::run(trace),
+        Request::Relay(relay) => return relay::run(relay),
+        Request::Between(between) => relay::stand(between)?,
     }
+    Ok(Exit::Success.into())
 }
 
 /// Writes data to standard output. A reader that has gone away has seen enough.

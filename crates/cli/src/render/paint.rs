@@ -32,6 +32,15 @@ impl Paint {
         )
     }
 
+    /// The same for standard error.
+    pub(crate) fn of_stderr() -> Self {
+        Self::choose(
+            io::stderr().is_terminal(),
+            env::var_os("NO_COLOR").as_deref(),
+            env::var_os("TERM").as_deref(),
+        )
+    }
+
     fn choose(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
         let minds = no_color.is_some_and(|value| !value.is_empty());
         let dumb = term.is_none_or(|term| term == "dumb");

@@ -110,7 +110,8 @@ pub struct Limits {
     pub max_pending_handles: usize,
     /// Bytes of messages that wait to be written; default 16 MiB. Above it a send waits.
     pub max_queue: usize,
-    /// Bytes of messages that wait to be received; default 1 MiB. Above it nothing is read.
+    /// Bytes of messages that wait to be received, with what each costs beside its text;
+    /// default 1 MiB. Above it nothing is read.
     pub max_inbox: usize,
 }
 

@@ -45,6 +45,8 @@ pub struct Outbound<H> {
     spare: Vec<u8>,
     next_ticket: u64,
     unsolicited: u64,
+    /// Something was given up that was not written.
+    has_lost: bool,
     /// The peer is Bun, which marks its internal messages and wants ours so.
     marks_internal: bool,
 }
@@ -80,6 +82,7 @@ impl<H> Outbound<H> {
             spare: Vec::new(),
             next_ticket: 0,
             unsolicited: 0,
+            has_lost: false,
             marks_internal: false,
         }
     }
@@ -206,7 +209,7 @@ impl<H> Outbound<H> {
     /// Whether everything is written.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.writing.is_none() && self.queue.is_empty() && self.urgent.is_empty()
+        !self.has_lost && self.writing.is_none() && self.queue.is_empty() && self.urgent.is_empty()
     }
 
     /// What is to be written now; none when nothing waits, or waits for an answer.
@@ -255,6 +258,7 @@ impl<H> Outbound<H> {
 
     /// Gives back every descriptor that the peer did not confirm, in their order.
     pub fn give_back(&mut self) -> Vec<(Ticket, H)> {
+        self.has_lost = !self.is_written();
         let mut back: Vec<_> = self.hand_overs.give_back().collect();
         let rest = self.writing.take().into_iter().chain(self.queue.drain(..));
         back.extend(rest.filter_map(|item| match item {

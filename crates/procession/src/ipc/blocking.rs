@@ -285,7 +285,7 @@ impl Channel {
 
     fn take(&mut self) -> Option<Message> {
         let message = self.inbox.pop_front()?;
-        self.inbox_bytes -= message.body.len();
+        self.inbox_bytes -= message.weight();
         Some(message)
     }
 
@@ -397,15 +397,16 @@ impl Channel {
     }
 
     fn keep(&mut self, body: bytes::Bytes, shape: Option<Shape>, handle: Option<Handle>) {
-        self.inbox_bytes += body.len();
-        self.inbox.push_back(Message {
+        let message = Message {
             body,
             serialization: self.outbound.serialization(),
             shape,
             max_depth: self.limits.max_depth,
             handle,
             responder: None,
-        });
+        };
+        self.inbox_bytes += message.weight();
+        self.inbox.push_back(message);
     }
 
     fn closed(&self, handle: Option<Handle>) -> SendError {

@@ -74,6 +74,11 @@ impl Message {
         &self.body
     }
 
+    /// The memory that it takes while it waits, in bytes: short ones are mostly overhead.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.body.len()
+    }
+
     /// How it is written.
     #[must_use]
     pub fn serialization(&self) -> Serialization {

@@ -55,6 +55,7 @@ mod error;
 mod handle;
 mod message;
 mod owner;
+pub mod relay;
 mod request;
 mod shared;
 

@@ -26,6 +26,11 @@ use super::shared::{Outbox, Shared, Stage};
 /// What is read at once, and the most that one peer gets before others have their turn.
 pub(super) const TURN: usize = 64 * 1024;
 
+/// The same of a peer whose messages are shorter than this on average: it is
+/// their number that costs time.
+const SHORT_TURN: usize = 2 * 1024;
+const SHORT: usize = 64;
+
 /// How long to wait when the kernel cannot take a descriptor now.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
@@ -45,6 +50,8 @@ pub(super) struct Owner {
     shared: Arc<Shared>,
     /// The kernel has no room for a descriptor: until then nothing is written.
     pause: Option<Pin<Box<Sleep>>>,
+    /// What is read at once.
+    piece: usize,
     /// The inbox is full, as far as we know: nothing is read until it is not.
     is_full: bool,
     /// The peer leaves our answers unread: nothing it asks is read until it does not.
@@ -75,6 +82,7 @@ impl Owner {
             inbound: Inbound::new(shared.serialization, &shared.limits),
             shared,
             pause: None,
+            piece: TURN,
             is_full: false,
             is_unheard: false,
             ended: false,
@@ -136,6 +144,7 @@ impl Owner {
         }
         BUFFER.with_borrow_mut(|buffer| {
             let mut handles = Vec::new();
+            let buffer = &mut buffer[..self.piece];
             match self.read_some(cx, buffer, &mut handles) {
                 Poll::Pending => Ok(Went::Still),
                 Poll::Ready(Ok(Received { bytes: 0, .. })) => Ok(Went::End),
@@ -143,7 +152,9 @@ impl Owner {
                     let lost = received.lost_handles.then_some(None);
                     let taken = handles.into_iter().map(takeable).chain(lost);
                     self.inbound.received(&buffer[..received.bytes], taken);
-                    self.deliver()?;
+                    let short = received.bytes / SHORT;
+                    let is_stormy = self.deliver()? > short;
+                    self.piece = if is_stormy { SHORT_TURN } else { TURN };
                     // What was emptied need not be looked at again to be woken by.
                     let is_empty = self.socket.poll_read_ready(cx).is_pending();
                     Ok(if is_empty { Went::Still } else { Went::On })
@@ -204,20 +215,22 @@ impl Owner {
         }
     }
 
-    /// Passes on every whole message.
-    fn deliver(&mut self) -> Result<(), Failure> {
+    /// Passes on every whole message, and tells how many there were.
+    fn deliver(&mut self) -> Result<usize, Failure> {
         let mut messages = Vec::new();
+        let mut count = 0;
         let outcome = loop {
             match self.inbound.next_step() {
                 Ok(Some(step)) => messages.extend(self.carry_out(step)),
-                Ok(None) => break Ok(()),
+                Ok(None) => break Ok(count),
                 Err(error) => break Err(error.into()),
             }
+            count += 1;
         };
         if !messages.is_empty() {
             let mut inbox = self.shared.inbox();
             if !inbox.deaf {
-                inbox.bytes += messages.iter().map(|m| m.body.len()).sum::<usize>();
+                inbox.bytes += messages.iter().map(Message::weight).sum::<usize>();
                 inbox.messages.extend(messages.drain(..));
                 self.is_full = inbox.bytes >= self.shared.limits.max_inbox;
                 if let Some(receiver) = inbox.receiver.take() {
