@@ -183,6 +183,9 @@ fn said_or_refused(error: &clap::Error) -> Result<Request, Failure> {
     ) {
         (Some(command), _) => format!("there is no command `{command}`"),
         (None, Some(arg)) if kind == ErrorKind::UnknownArgument => format!("unexpected `{arg}`"),
+        (None, Some(arg)) if kind == ErrorKind::MissingRequiredArgument => {
+            format!("{arg} is missing")
+        }
         _ => first_line(error),
     };
     Err(Failure::new(Exit::Usage, message, hint))

@@ -128,6 +128,10 @@ fn bad_usage_is_one_message_with_a_suggestion_and_code_2() {
             "error: unexpected `--fast`\n\nhint: `procession --help` shows what there is\n",
         ),
         (
+            &["trace"],
+            "error: <PROGRAM>... is missing\n\nhint: `procession --help` shows what there is\n",
+        ),
+        (
             &["doctor", "now"],
             "error: unexpected `now`\n\nhint: `procession --help` shows what there is\n",
         ),
