@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use procession_core::lifecycle::{Action, Event, Lifecycle, Reason, Scope};
 use procession_sys::{Ended, PollFd, Process, Tree, poll};
 
-use super::child::{End, assemble};
+use super::assemble::{End, assemble};
 use super::collect::Overrun;
 use super::command::{Command, Drain};
 use super::error::{RunError, SpawnError};

@@ -11,16 +11,17 @@ use std::time::Instant;
 use procession_core::errno;
 use procession_core::lifecycle::{Reason, Stop};
 use procession_sys::{ExitWatch, Process, TreeLevel, Usage};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use super::assemble::{End, assemble};
 use super::collect::{Collector, Overrun, Source, Stream};
 use super::command::{Command, Drain};
 use super::error::{RunError, SpawnError};
-use super::outcome::{Outcome, Verdict};
+use super::outcome::Outcome;
 use super::pipes::{ChildDuplex, ChildOutput, ChildStdin};
 use super::prepare::{self, Defaults, OurEnd, Started};
 use super::sink::{All, Interleaved, Sink};
-use super::supervise::{REQUESTS, Request, Supervised, Terms, supervise};
+use super::supervise::{REQUESTS, Request, Supervised, Supervisor, Terms, supervise};
 use super::{Exit, Signal, Stdio, Tree, oom, sink};
 use crate::ipc::Channel;
 
@@ -54,42 +55,6 @@ pub struct Child {
     started: Instant,
     watch: Arc<ExitWatch>,
     supervisor: Option<Supervisor>,
-}
-
-/// The way to the task that owns the child's end.
-#[derive(Debug)]
-struct Supervisor {
-    requests: mpsc::Sender<Request>,
-    done: watch::Receiver<Option<Result<Supervised, i32>>>,
-}
-
-impl Supervisor {
-    fn start(watch: &Arc<ExitWatch>, terms: Terms) -> Self {
-        let (requests, arriving) = mpsc::channel(REQUESTS);
-        let (finished, done) = watch::channel(None);
-        let watch = Arc::clone(watch);
-        tokio::spawn(async move {
-            let result = supervise(watch, terms, arriving).await;
-            let result = result.map_err(|error| error.raw_os_error().unwrap_or(0));
-            // The last handle may be gone; the child has ended all the same.
-            let _ = finished.send(Some(result));
-        });
-        Self { requests, done }
-    }
-
-    async fn supervised(&mut self) -> io::Result<Supervised> {
-        let gone = || io::Error::other("the runtime that owned the child was shut down");
-        let done = self
-            .done
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| gone())?;
-        match *done {
-            Some(Ok(supervised)) => Ok(supervised),
-            Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
-            None => Err(gone()),
-        }
-    }
 }
 
 /// How a child ended that was asked to.
@@ -620,71 +585,5 @@ async fn drain(
             Ok(result) => result,
             Err(_) => Ok(()),
         },
-    }
-}
-
-/// What the drivers, async and blocking, know about an end.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) supervised: Supervised,
-    pub(super) leaked: Vec<u32>,
-    pub(super) overrun: Option<Overrun>,
-}
-
-/// Puts an outcome together.
-pub(super) fn assemble(
-    command: &Command,
-    pid: u32,
-    started: Instant,
-    end: End,
-    sinks: impl Iterator<Item = Sink>,
-) -> Outcome {
-    let End {
-        supervised,
-        leaked,
-        overrun,
-    } = end;
-    let exit = Exit::from_how(supervised.ended.how);
-    let mut outcome = Outcome {
-        command: command.to_string(),
-        current_dir: command.current_dir.clone(),
-        pid,
-        exit,
-        verdict: verdict(command, supervised.reason, overrun),
-        forced: supervised.forced,
-        out_of_memory: supervised.oom || oom::is_likely(exit, &supervised),
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-        all: None,
-        stdio: BTreeMap::new(),
-        received: BTreeMap::new(),
-        spilled: BTreeMap::new(),
-        leaked,
-        duration: supervised.at.saturating_duration_since(started),
-        usage: supervised.ended.usage,
-    };
-    for sink in sinks {
-        let index = sink.index;
-        let (kept, received, spilled) = sink.into_parts();
-        outcome.received.insert(index, received);
-        outcome.spilled.extend(spilled.map(|file| (index, file)));
-        match index {
-            1 => outcome.stdout = kept,
-            2 => outcome.stderr = kept,
-            index => drop(outcome.stdio.insert(index, kept)),
-        }
-    }
-    outcome
-}
-
-fn verdict(command: &Command, reason: Option<Reason>, overrun: Option<Overrun>) -> Verdict {
-    if let Some((index, limit)) = overrun {
-        return Verdict::TooMuchOutput { index, limit };
-    }
-    match reason {
-        None => Verdict::Finished,
-        Some(Reason::TimedOut) => Verdict::TimedOut(command.timeout.unwrap_or_default()),
-        Some(Reason::Canceled) => Verdict::Canceled,
-        Some(Reason::Stopped | Reason::TooMuchOutput) => Verdict::Stopped,
     }
 }

@@ -56,6 +56,7 @@
 //! * Arguments of a shell line are quoted.
 
 mod argument;
+mod assemble;
 mod blocking;
 mod child;
 mod collect;

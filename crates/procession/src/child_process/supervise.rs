@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use procession_core::lifecycle::{Action, Event, Lifecycle, Reason, Scope, Stop};
 use procession_sys::{Ended, ExitWatch, Process, Tree};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::command::Command;
@@ -103,6 +103,42 @@ pub(super) async fn supervise(
         at,
         oom: owner.tree.as_ref().is_some_and(|tree| tree.oom_killed()),
     })
+}
+
+/// The way to the task that owns the child's end.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) requests: mpsc::Sender<Request>,
+    done: watch::Receiver<Option<Result<Supervised, i32>>>,
+}
+
+impl Supervisor {
+    pub(super) fn start(watch: &Arc<ExitWatch>, terms: Terms) -> Self {
+        let (requests, arriving) = mpsc::channel(REQUESTS);
+        let (finished, done) = watch::channel(None);
+        let watch = Arc::clone(watch);
+        tokio::spawn(async move {
+            let result = supervise(watch, terms, arriving).await;
+            let result = result.map_err(|error| error.raw_os_error().unwrap_or(0));
+            // The last handle may be gone; the child has ended all the same.
+            let _ = finished.send(Some(result));
+        });
+        Self { requests, done }
+    }
+
+    pub(super) async fn supervised(&mut self) -> io::Result<Supervised> {
+        let gone = || io::Error::other("the runtime that owned the child was shut down");
+        let done = self
+            .done
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| gone())?;
+        match *done {
+            Some(Ok(supervised)) => Ok(supervised),
+            Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            None => Err(gone()),
+        }
+    }
 }
 
 async fn is_canceled(token: Option<&CancellationToken>) {

@@ -1,10 +1,8 @@
-//! The two halves of a channel that programs hold.
+//! A channel as programs hold it, and its sending half.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use procession_core::ipc::internal::HandleKind;
@@ -14,9 +12,10 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Handle;
-use super::error::{EncodeError, FromEnvError, ReceiveError, SendError};
+use super::error::{EncodeError, FromEnvError, SendError};
 use super::message::{self, Message};
 use super::owner::Owner;
+use super::receiver::Receiver;
 use super::shared::{NotSent, Shared};
 
 thread_local! {
@@ -34,7 +33,7 @@ const SCRATCH_KEPT: usize = 256 * 1024;
 /// and all senders are dropped the channel closes, after what was sent.
 ///
 /// A task of the runtime owns the socket. When the runtime is shut down it
-/// still writes what was sent, for at most a second.
+/// still writes what was sent, as long as the other side reads some of it every 5 s.
 ///
 /// # Node
 ///
@@ -53,16 +52,6 @@ pub struct Channel {
 #[derive(Debug)]
 pub struct Sender {
     pub(super) shared: Arc<Shared>,
-}
-
-/// The receiving half.
-#[derive(Debug)]
-pub struct Receiver {
-    shared: Arc<Shared>,
-    /// Taken from the shared inbox in one go.
-    batch: VecDeque<Message>,
-    /// Passed over by [`Receiver::recv_where`].
-    kept: VecDeque<Message>,
 }
 
 impl Channel {
@@ -480,139 +469,6 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.shared.let_go();
-    }
-}
-
-impl Receiver {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.hold();
-        Self {
-            shared: Arc::clone(shared),
-            batch: VecDeque::new(),
-            kept: VecDeque::new(),
-        }
-    }
-
-    /// Waits for the next message; `None` when the channel is closed.
-    ///
-    /// Messages that were sent just before the other side ended all arrive.
-    /// A half message at the end is dropped, as Node does.
-    ///
-    /// # Errors
-    ///
-    /// [`ReceiveError`], once, when the channel did not just close; then `None`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no message is lost.
-    ///
-    /// # Node
-    ///
-    /// `'message'`; `None` is `'disconnect'`.
-    pub async fn recv(&mut self) -> Result<Option<Message>, ReceiveError> {
-        std::future::poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
-    /// As [`Receiver::recv`], for futures that are written by hand.
-    ///
-    /// # Errors
-    ///
-    /// As [`Receiver::recv`].
-    pub fn poll_recv(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Message>, ReceiveError>> {
-        if let Some(message) = self.kept.pop_front() {
-            return Poll::Ready(Ok(Some(message)));
-        }
-        self.poll_next(cx)
-    }
-
-    /// Waits for the next message that fits, and keeps those before it for later.
-    ///
-    /// # Errors
-    ///
-    /// As [`Receiver::recv`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what was looked at is kept in its order.
-    ///
-    /// # Node
-    ///
-    /// execa's `getOneMessage` with `filter`.
-    pub async fn recv_where(
-        &mut self,
-        fits: impl Fn(&Message) -> bool,
-    ) -> Result<Option<Message>, ReceiveError> {
-        if let Some(index) = self.kept.iter().position(&fits) {
-            return Ok(self.kept.remove(index));
-        }
-        loop {
-            match std::future::poll_fn(|cx| self.poll_next(cx)).await? {
-                Some(message) if !fits(&message) => self.kept.push_back(message),
-                found => return Ok(found),
-            }
-        }
-    }
-
-    /// Takes a message that is here already.
-    ///
-    /// # Errors
-    ///
-    /// As [`Receiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Message>, ReceiveError> {
-        let mut nobody = Context::from_waker(std::task::Waker::noop());
-        match self.poll_recv(&mut nobody) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Ok(None),
-        }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReceiveError>> {
-        if self.batch.is_empty() {
-            let mut inbox = self.shared.inbox();
-            std::mem::swap(&mut self.batch, &mut inbox.messages);
-            inbox.bytes = 0;
-            let resume = std::mem::take(&mut inbox.owner_waits);
-            if self.batch.is_empty() {
-                match &mut inbox.end {
-                    Some(end) => {
-                        let end = std::mem::replace(end, Ok(()));
-                        return Poll::Ready(match end {
-                            Ok(()) => Ok(None),
-                            Err(failure) => Err(ReceiveError::new(&self.shared.peer, &failure)),
-                        });
-                    }
-                    None => inbox.receiver = Some(cx.waker().clone()),
-                }
-            }
-            drop(inbox);
-            if resume {
-                self.shared.outbox().wake_owner();
-            }
-        }
-        let Some(mut message) = self.batch.pop_front() else {
-            return Poll::Pending;
-        };
-        message.responder = message
-            .responder
-            .and_then(super::request::Responder::received);
-        Poll::Ready(Ok(Some(message)))
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let mut inbox = self.shared.inbox();
-        inbox.deaf = true;
-        let unread = std::mem::take(&mut inbox.messages);
-        inbox.bytes = 0;
-        drop(inbox);
-        // Refuses what wanted to be confirmed, which takes the other lock.
-        drop(unread);
-        self.shared.outbox().wake_owner();
         self.shared.let_go();
     }
 }

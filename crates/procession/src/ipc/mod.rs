@@ -55,16 +55,18 @@ mod error;
 mod handle;
 mod message;
 mod owner;
+mod receiver;
 pub mod relay;
 mod request;
 mod shared;
 
-pub use channel::{Channel, Receiver, Sender};
+pub use channel::{Channel, Sender};
 pub use error::{DecodeError, EncodeError, FromEnvError, ReceiveError, RequestError, SendError};
 pub use handle::{Handle, HandleError};
 pub use message::Message;
 pub use procession_core::ipc::inbound::ProtocolError;
 pub use procession_core::ipc::{BadMessage, Limits, Serialization};
+pub use receiver::Receiver;
 
 /// V8's structured clone as data: everything that an `advanced` message can say.
 pub mod v8 {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
-use procession_core::ipc::outbound::{Receipt, Settled};
+use procession_core::ipc::outbound::{Outbound, Receipt, Settled};
 use procession_sys::{PollFd, Received, SendAgain};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -34,8 +34,8 @@ const SHORT: usize = 64;
 /// How long to wait when the kernel cannot take a descriptor now.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long the last messages may take when the runtime is shut down.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the peer may leave the last messages unread when the runtime is shut down.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// One buffer for all channels of a thread: an idle one has none.
@@ -386,32 +386,42 @@ impl Future for Owner {
     }
 }
 
-/// The runtime is shut down: what was sent is still written, if the peer reads it soon.
+/// The runtime is shut down: what was sent is still written, as long as the peer reads.
 impl Drop for Owner {
     fn drop(&mut self) {
         if self.ended {
             return;
         }
-        let until = Instant::now() + LAST_WORDS;
+        // Nobody else has to wait for that: they are refused meanwhile.
         let mut outbox = self.shared.outbox();
-        while let Some(write) = outbox.half.next_write() {
-            let handle = write.handle.map(AsFd::as_fd);
-            match procession_sys::send(self.socket.as_fd(), write.bytes, handle) {
-                Ok(bytes) => outbox.half.wrote(bytes),
-                Err(error) if procession_sys::send_again(&error).is_some() => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    let waited = procession_sys::poll(
-                        &mut [PollFd::writable(self.socket.as_fd())],
-                        Some(left),
-                    );
-                    if left.is_zero() || waited.is_err() {
-                        break;
-                    }
-                }
-                Err(_) => break,
-            }
-        }
+        outbox.stage = Stage::Closing;
+        let nothing = Outbound::new(self.shared.serialization);
+        let mut half = std::mem::replace(&mut outbox.half, nothing);
         drop(outbox);
+        write_last(self.socket.as_fd(), &mut half);
+        self.shared.outbox().half = half;
         self.end(Ok(()));
+    }
+}
+
+/// Writes until all is written or the other side has read nothing for too long.
+fn write_last(socket: BorrowedFd<'_>, half: &mut Outbound<OwnedFd>) {
+    let mut until = Instant::now() + LAST_WORDS;
+    while let Some(write) = half.next_write() {
+        let handle = write.handle.map(AsFd::as_fd);
+        match procession_sys::send(socket, write.bytes, handle) {
+            Ok(bytes) => {
+                half.wrote(bytes);
+                until = Instant::now() + LAST_WORDS;
+            }
+            Err(error) if procession_sys::send_again(&error).is_some() => {
+                let left = until.saturating_duration_since(Instant::now());
+                let waited = procession_sys::poll(&mut [PollFd::writable(socket)], Some(left));
+                if left.is_zero() || waited.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
     }
 }

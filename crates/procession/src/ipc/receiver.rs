@@ -1,0 +1,151 @@
+//! The receiving half of a channel.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::error::ReceiveError;
+use super::message::Message;
+use super::request::Responder;
+use super::shared::Shared;
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+    /// Taken from the shared inbox in one go.
+    batch: VecDeque<Message>,
+    /// Passed over by [`Receiver::recv_where`].
+    kept: VecDeque<Message>,
+}
+
+impl Receiver {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        shared.hold();
+        Self {
+            shared: Arc::clone(shared),
+            batch: VecDeque::new(),
+            kept: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the next message; `None` when the channel is closed.
+    ///
+    /// Messages that were sent just before the other side ended all arrive.
+    /// A half message at the end is dropped, as Node does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError`], once, when the channel did not just close; then `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    ///
+    /// # Node
+    ///
+    /// `'message'`; `None` is `'disconnect'`.
+    pub async fn recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`Receiver::recv`], for futures that are written by hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, ReceiveError>> {
+        if let Some(message) = self.kept.pop_front() {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        self.poll_next(cx)
+    }
+
+    /// Waits for the next message that fits, and keeps those before it for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was looked at is kept in its order.
+    ///
+    /// # Node
+    ///
+    /// execa's `getOneMessage` with `filter`.
+    pub async fn recv_where(
+        &mut self,
+        fits: impl Fn(&Message) -> bool,
+    ) -> Result<Option<Message>, ReceiveError> {
+        if let Some(index) = self.kept.iter().position(&fits) {
+            return Ok(self.kept.remove(index));
+        }
+        loop {
+            match std::future::poll_fn(|cx| self.poll_next(cx)).await? {
+                Some(message) if !fits(&message) => self.kept.push_back(message),
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Takes a message that is here already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Message>, ReceiveError> {
+        let mut nobody = Context::from_waker(std::task::Waker::noop());
+        match self.poll_recv(&mut nobody) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReceiveError>> {
+        if self.batch.is_empty() {
+            let mut inbox = self.shared.inbox();
+            std::mem::swap(&mut self.batch, &mut inbox.messages);
+            inbox.bytes = 0;
+            let resume = std::mem::take(&mut inbox.owner_waits);
+            if self.batch.is_empty() {
+                match &mut inbox.end {
+                    Some(end) => {
+                        let end = std::mem::replace(end, Ok(()));
+                        return Poll::Ready(match end {
+                            Ok(()) => Ok(None),
+                            Err(failure) => Err(ReceiveError::new(&self.shared.peer, &failure)),
+                        });
+                    }
+                    None => inbox.receiver = Some(cx.waker().clone()),
+                }
+            }
+            drop(inbox);
+            if resume {
+                self.shared.outbox().wake_owner();
+            }
+        }
+        let Some(mut message) = self.batch.pop_front() else {
+            return Poll::Pending;
+        };
+        message.responder = message.responder.and_then(Responder::received);
+        Poll::Ready(Ok(Some(message)))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut inbox = self.shared.inbox();
+        inbox.deaf = true;
+        let unread = std::mem::take(&mut inbox.messages);
+        inbox.bytes = 0;
+        drop(inbox);
+        // Refuses what wanted to be confirmed, which takes the other lock.
+        drop(unread);
+        self.shared.outbox().wake_owner();
+        self.shared.let_go();
+    }
+}
