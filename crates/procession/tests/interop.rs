@@ -43,6 +43,8 @@ struct Peer {
     name: String,
     /// The program and its first arguments.
     words: Vec<String>,
+    /// Of a Node.
+    major: Option<u32>,
     /// It runs only the scenarios that name it.
     is_other: bool,
 }
@@ -61,6 +63,8 @@ struct Scenario {
     modes: Option<Vec<String>>,
     parents: Option<Vec<String>>,
     children: Option<Vec<String>>,
+    /// The oldest Node that can do it as the parent.
+    oldest: Option<u32>,
     /// Who hands over, if not anybody can.
     giver: Option<String>,
 }
@@ -102,6 +106,7 @@ fn rust_over_another_runtime() {
         kind: name.clone(),
         name,
         words,
+        major: None,
         is_other: true,
     };
     run(&rust(), &other);
@@ -119,10 +124,12 @@ fn with_node(test: &str, scenarios: impl FnOnce(Peer)) {
     let asked = Command::new(&path).arg("--version").outcome_blocking();
     let name = String::from_utf8(asked.unwrap().stdout).unwrap();
     drop(alone);
+    let major = name.trim_start_matches('v').split('.').next().unwrap();
     scenarios(Peer {
         kind: "node".into(),
         name: format!("Node {}", name.trim()),
         words: vec![path.to_str().unwrap().to_owned(), script()],
+        major: major.parse().ok(),
         is_other: false,
     });
 }
@@ -136,6 +143,7 @@ fn rust() -> Peer {
         kind: "rust".into(),
         name: "Rust".into(),
         words: vec![path.to_str().unwrap().to_owned()],
+        major: None,
         is_other: false,
     }
 }
@@ -210,6 +218,7 @@ impl Scenario {
         };
         admits(&self.modes, serialization)
             && admits(&self.parents, &parent.kind)
+            && self.oldest <= parent.major.or(self.oldest)
             && admits(&self.children, &child.kind)
             && (!child.is_other || admits(&Some(self.others.clone()), &child.kind))
             // Which is its own there, and no Node's.

@@ -36,7 +36,8 @@
 //!
 //! [`Sender::request`] and [`Sender::send_confirmed`] travel as internal
 //! messages, which an unmodified Node program never sees. One that wants to
-//! take part listens for them:
+//! take part listens for them (which alone does not keep it running; a
+//! listener for `'message'` does):
 //!
 //! ```js
 //! process.on('internalMessage', ({ cmd, kind, id, msg }) => {
