@@ -8,7 +8,7 @@ mod facts;
 #[expect(dead_code, reason = "the children here are Node's")]
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -496,4 +496,42 @@ fn threads_send_at_once_and_nothing_is_missed() {
         drop(runtime);
         oracle.check();
     }
+}
+
+/// An owner that had stopped reading, because its answers were left unread, went
+/// to sleep without an ear at the socket when they were read at last.
+#[test]
+fn a_peer_that_reads_our_answers_late_is_heard_again() {
+    scene(async |_| {
+        const ASKS: &[u8] = b"{\"cmd\":\"NODE_SOCKET_GET_COUNT\",\"key\":\"k\"}\n";
+        const PATIENCE: u32 = 1_000;
+        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let (serialization, limits) = (Serialization::Json, Limits::default());
+        let channel = Channel::new(socket, serialization, limits, "a late one".into()).unwrap();
+        let Channel { mut rx, .. } = channel;
+        // Asks until nothing is read any more. Each turn of the loop is one of the owner's.
+        let (mut rest, mut idle) = (ASKS, 0);
+        while idle < PATIENCE {
+            match peer.write(rest) {
+                Ok(count) => (rest, idle) = (&rest[count..], 0),
+                Err(_) => idle += 1,
+            }
+            if rest.is_empty() {
+                rest = ASKS;
+            }
+            tokio::task::yield_now().await;
+        }
+        // Reads everything, and finishes what it had begun to say.
+        let (mut buffer, mut idle) = (vec![0; 64 * 1024], 0);
+        while idle < PATIENCE {
+            idle = peer.read(&mut buffer).map_or(idle + 1, |_| 0);
+            tokio::task::yield_now().await;
+        }
+        let last = [rest, b"\"after\"\n"].concat();
+        assert_eq!(peer.write(&last).unwrap(), last.len());
+        let heard = tokio::time::timeout(LONG, rx.recv()).await;
+        let heard: String = heard.unwrap().unwrap().unwrap().decode().unwrap();
+        assert_eq!(heard, "after");
+    });
 }

@@ -142,8 +142,7 @@ impl Channel {
         let mut frame = Vec::with_capacity(body.len() + 4);
         message::frame_of(self.serialization(), body, &mut frame)
             .map_err(|source| self.cannot_encode(source, None))?;
-        self.outbound.send(&mut frame);
-        self.write_all().map_err(|()| self.closed(None))
+        self.queue(frame)
     }
 
     /// Sends a message that came from elsewhere, as it is; see

@@ -96,18 +96,18 @@ impl Owner {
         let mut outbox = self.shared.outbox();
         let waits = !is_paused && !outbox.half.is_written();
         let written = waits.then(|| write_all(&self.socket, &mut outbox, cx));
+        let was_unheard = self.is_unheard;
         self.is_unheard = !outbox.half.may_receive();
         // A message that has begun to arrive is waited for, as in Node.
         let is_done = outbox.half.is_drained() && !self.inbound.is_partial();
         let went = if outbox.stage == Stage::Closing && is_done {
             Went::End
+        } else if was_unheard && !self.is_unheard {
+            // Nothing was read, so nobody listens at the socket.
+            Went::On
         } else {
             read
         };
-        if went == Went::Still {
-            // Under the lock in which everything was written: what is sent later wakes us.
-            outbox.owner = Some(cx.waker().clone());
-        }
         let has_room = outbox.half.queued() <= self.shared.limits.max_queue / 2;
         drop(outbox);
         match written {
@@ -371,6 +371,8 @@ impl Future for Owner {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // First, so that what another thread sends or receives during the turn wakes us.
+        self.shared.outbox().owner = Some(cx.waker().clone());
         let end = match self.turn(cx) {
             Ok(Went::Still) => return Poll::Pending,
             Ok(Went::On) => {
