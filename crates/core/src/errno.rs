@@ -6,7 +6,7 @@
 use std::io;
 
 /// (name, number on Linux, number on Darwin).
-const TABLE: [(&str, i32, i32); 40] = [
+const TABLE: [(&str, i32, i32); 44] = [
     ("EPERM", 1, 1),
     ("ENOENT", 2, 2),
     ("ESRCH", 3, 3),
@@ -41,7 +41,11 @@ const TABLE: [(&str, i32, i32); 40] = [
     ("ENAMETOOLONG", 36, 63),
     ("ENOSYS", 38, 78),
     ("ELOOP", 40, 62),
+    ("ENOTSOCK", 88, 38),
+    ("ENAMETOOLONG", 36, 63),
+    ("EAFNOSUPPORT", 97, 47),
     ("EADDRINUSE", 98, 48),
+    ("EADDRNOTAVAIL", 99, 49),
     ("ECONNRESET", 104, 54),
     ("ENOBUFS", 105, 55),
     ("ETIMEDOUT", 110, 60),
@@ -58,6 +62,14 @@ pub fn node_code(error: &io::Error) -> Option<&'static str> {
         .iter()
         .find(|entry| number == if darwin { entry.2 } else { entry.1 });
     entry.map(|entry| entry.0)
+}
+
+/// The system's number for a name that has one here.
+#[must_use]
+pub fn number(name: &str) -> Option<i32> {
+    let darwin = cfg!(target_vendor = "apple");
+    let entry = TABLE.iter().find(|entry| entry.0 == name);
+    entry.map(|entry| if darwin { entry.2 } else { entry.1 })
 }
 
 #[cfg(test)]

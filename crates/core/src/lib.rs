@@ -10,10 +10,12 @@
 //! * [`capture`]: what is kept of its output, and when there is too much;
 //! * [`lines`]: where its lines end;
 //! * [`ipc`]: Node's channel: frames, messages, handles;
+//! * [`cluster`]: a primary and its workers;
 //! * [`signal`] and [`errno`]: names and numbers as data.
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod cluster;
 pub mod errno;
 pub mod ipc;
 pub mod lifecycle;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod child_process;
+pub mod cluster;
 pub mod ipc;
 pub mod node;
 pub mod platform;

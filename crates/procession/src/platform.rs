@@ -1,6 +1,9 @@
-//! What this machine offers for starting and ending processes.
+//! What this machine offers for starting and ending processes, and what it asks of this one.
+
+mod signals;
 
 pub use procession_sys::{Platform, TreeLevel};
+pub use signals::{Caught, Signals};
 
 /// Looks at the machine by trying; nothing is left behind.
 ///
@@ -13,4 +16,20 @@ pub use procession_sys::{Platform, TreeLevel};
 #[must_use]
 pub fn probe() -> Platform {
     procession_sys::platform()
+}
+
+/// Reaps children that are not ours to watch: processes whose parents have ended
+/// and that the kernel gave to us, as it does to process 1. Says how many there were.
+///
+/// Children that this library started are left alone. To be called on `SIGCHLD`.
+///
+/// # Errors
+///
+/// [`WouldBlock`](std::io::ErrorKind::WouldBlock) while a child is being started: ask again.
+///
+/// # Platform
+///
+/// Linux; [`Unsupported`](std::io::ErrorKind::Unsupported) elsewhere.
+pub fn reap_strangers() -> std::io::Result<usize> {
+    procession_sys::reap_strangers(|_| false)
 }

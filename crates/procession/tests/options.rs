@@ -14,13 +14,16 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use facts::{is_linux_side, skip};
 use processes::{is_alive, state};
-use procession::child_process::{Command, Resource};
+use procession::child_process::{Command, Resource, SpawnError, Stdio};
+use procession::ipc::Serialization;
 use procession::{Outcome, Signal};
 use procession_testkit::leaks::Oracle;
 use procession_testkit::wait;
@@ -425,5 +428,132 @@ fn one_command_starts_many_children() {
         let mut parsed = tagged(oracle, parsed, &[]);
         let outcome = parsed.args(words).output().await.unwrap();
         assert_eq!(outcome.stdout_str().unwrap(), "a b a b");
+    });
+}
+
+/// A shell that says for whom its sockets are, and what `more` prints.
+fn listens(oracle: &Oracle, more: &str) -> Command {
+    let line = format!("echo $LISTEN_PID $$; echo $LISTEN_FDS $LISTEN_FDNAMES; {more}");
+    tagged(oracle, Command::shell(line), &[])
+}
+
+fn port() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// What `/proc` says that a descriptor of ours is.
+fn link(fd: &impl AsRawFd) -> String {
+    let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+    link.to_str().unwrap().to_owned()
+}
+
+async fn lines(command: &Command) -> Vec<String> {
+    let outcome = command.output().await.unwrap();
+    let text = outcome.stdout_str().unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_child_finds_its_sockets_open_and_knows_that_they_are_its_own() {
+    scene(async |oracle| {
+        let (first, second) = (port(), port());
+        let links = [link(&first), link(&second)];
+        // The shell becomes another program and keeps its number.
+        let more = "readlink /proc/$$/fd/3 /proc/$$/fd/4; exec sh -c 'echo $LISTEN_PID $$'";
+        let mut command = listens(oracle, more);
+        command.listen_fd(first).listen_fd(second);
+        // A stale copy, as a program that systemd has started would hand it on.
+        command.env("LISTEN_PID", 1).env("LISTEN_FDNAMES", "stale");
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let said = lines(&command).await;
+            let (told, own) = said[0].split_once(' ').unwrap();
+            assert_eq!(told, own);
+            assert_eq!(said[1], "2");
+            assert_eq!(said[2..4], links);
+            assert_eq!(said[4], said[0]);
+            seen.push(own.to_owned());
+        }
+        assert_ne!(seen[0], seen[1], "each start has a number of its own");
+    });
+}
+
+#[test]
+fn sockets_that_we_were_passed_ourselves_are_not_told_of_to_a_child_with_its_own() {
+    scene(async |oracle| {
+        let mut command = role(oracle, "role_that_was_passed_sockets");
+        command
+            .env("LISTEN_PID", 1)
+            .env("LISTEN_FDS", 7)
+            .env("LISTEN_FDNAMES", "stale");
+        said(command.outcome().await.unwrap());
+    });
+}
+
+/// What the test before this one started, whose variables are this process's own.
+#[test]
+#[ignore = "a role"]
+fn role_that_was_passed_sockets() {
+    if !plays("role_that_was_passed_sockets") {
+        return;
+    }
+    assert_eq!(std::env::var("LISTEN_FDS").as_deref(), Ok("7"));
+    scene(async |oracle| {
+        // Not by a shell, which would hide that a name is there twice.
+        let mut command = testkit(oracle, &["env"]);
+        command.listen_fd(port());
+        let told = lines(&command).await;
+        let told: Vec<_> = told.iter().filter(|it| it.starts_with("LISTEN_")).collect();
+        assert!(told.iter().any(|it| *it == "LISTEN_FDS=1"), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    });
+}
+
+#[test]
+fn sockets_have_names_and_the_channel_comes_after_them() {
+    scene(async |oracle| {
+        let mut command = listens(oracle, "echo ${NODE_CHANNEL_FD:-none}");
+        command.listen_fd_named("web", port()).listen_fd(port());
+        assert_eq!(lines(&command).await[1..], ["2 web:unknown", "none"]);
+        command.ipc(Serialization::Json);
+        assert_eq!(lines(&command).await[1..], ["2 web:unknown", "5"]);
+        command.ipc_at(9, Serialization::Json);
+        assert_eq!(lines(&command).await[1..], ["2 web:unknown", "9"]);
+    });
+}
+
+#[test]
+fn sockets_in_the_way_of_something_else_are_refused() {
+    scene(async |oracle| {
+        let refused = |change: &dyn Fn(&mut Command)| {
+            let mut command = tagged(oracle, Command::new("true"), &[]);
+            command.listen_fd(port()).listen_fd(port());
+            change(&mut command);
+            let error = command.spawn().unwrap_err();
+            let SpawnError::Invalid { option, reason, .. } = error else {
+                panic!("{error}");
+            };
+            (option, reason)
+        };
+        let taken = "its descriptor is connected to something else";
+        let name = "a name is empty, too long, or holds a colon or what cannot be printed";
+        let stdio = refused(&|command| {
+            command.stdio(4, Stdio::Ignore);
+        });
+        assert_eq!(stdio, ("listen_fd".into(), taken));
+        let channel = refused(&|command| {
+            command.ipc_at(4, Serialization::Json);
+        });
+        assert_eq!(channel, ("ipc".into(), taken));
+        let pushed = refused(&|command| {
+            command.ipc(Serialization::Json).stdio(5, Stdio::Ignore);
+        });
+        assert_eq!(pushed, ("ipc".into(), taken));
+        for wrong in ["", "a:b", "a\nb", "a\0b", "\u{e9}", &"n".repeat(256)] {
+            let named = refused(&|command| {
+                command.listen_fd_named(wrong, port());
+            });
+            assert_eq!(named, ("listen_fd".into(), name), "{wrong:?}");
+        }
     });
 }

@@ -237,6 +237,12 @@ fn children_are_reaped_after_the_end_of_their_runtime() {
     for child in &kept {
         assert_eq!(child.try_wait().unwrap(), Some(Exit::Code(0)));
     }
+    let another = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for child in &mut kept {
+        assert_eq!(another.block_on(child.wait()).unwrap(), Exit::Code(0));
+    }
     drop(kept);
     oracle.check();
 }

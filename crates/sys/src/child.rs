@@ -65,6 +65,9 @@ unsafe fn prepare(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
     }
     drop_privileges(raw)?;
     check(Step::Attributes, raw::attributes(raw))?;
+    if let Some(entry) = &mut raw.listen_pid {
+        entry.complete(raw::own_pid());
+    }
     Ok(())
 }
 
@@ -100,10 +103,11 @@ fn set_limit(resource: Resource, soft: u64, hard: u64) -> c_int {
 
 /// Gives every declared descriptor its number and every other one close-on-exec.
 ///
-/// First each source is lifted above all targets, so that no `dup2` can destroy
-/// a source that is still needed; then all is marked; then `dup2`, whose copies
-/// are not marked.
+/// First all is marked, in a table that is the child's own from then on; then
+/// each source is lifted above all targets, so that no `dup2` can destroy a
+/// source that is still needed; then `dup2`, whose copies are not marked.
 fn place_descriptors(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
+    check(Step::Descriptors, raw::mark_close_on_exec())?;
     for (source, _) in &mut raw.fds {
         if *source < raw.above {
             // SAFETY: plain numbers; a closed source is answered with EBADF.
@@ -111,7 +115,6 @@ fn place_descriptors(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
             *source = check(Step::Descriptors, lifted)?;
         }
     }
-    raw::mark_close_on_exec();
     for (source, index) in &raw.fds {
         // SAFETY: plain numbers in a descriptor table that is the child's own.
         check(Step::Descriptors, unsafe { libc::dup2(*source, *index) })?;

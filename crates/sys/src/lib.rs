@@ -22,6 +22,7 @@ mod plan;
 mod reactor;
 mod signals;
 mod sigpipe;
+mod sockets;
 mod start_error;
 mod status;
 mod terminal;
@@ -45,10 +46,18 @@ pub use io::{
     PollFd, dev_null, duplex_pair, duplicate, end_input, pipe_pair, poll, prefer_huge_pages, read,
     read_to_vec, set_nonblocking, write,
 };
-pub use os::{Process, Tree, fork_and_exec, oom_kills, platform};
+pub use os::{
+    Process, Tree, become_subreaper, fork_and_exec, oom_kills, platform, port_owner, process_load,
+    reap_strangers,
+};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
-pub use reactor::ExitWatch;
+pub use reactor::{ExitWatch, watch_readable};
 pub use signals::{Caught, Signals};
+pub use sockets::{
+    AcceptQueue, MOST_SHARES, PORTS_ARE_SHARED, Share, TcpOptions, UdpOptions, UnixAccess, accept,
+    accept_queue, bind_tcp, bind_udp, bind_unix, inherited_socket, listen, local_address,
+    open_to_all, peek, select_by,
+};
 pub use start_error::{StartError, Step};
-pub use status::{Ended, HowEnded, Platform, TreeLevel, Usage};
+pub use status::{Ended, HowEnded, Platform, PortOwner, ProcessLoad, TreeLevel, Usage};
 pub use terminal::terminal_width;

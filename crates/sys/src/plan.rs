@@ -27,6 +27,10 @@ pub struct SpawnPlan<'a> {
     pub env_without: Vec<Cow<'a, CStr>>,
     /// Further variables, `NAME=value`.
     pub env: Vec<CString>,
+    /// One more, `LISTEN_PID` with the child's own process id: as systemd says
+    /// for whom the descriptors from 3 on are. What is inherited by that name is
+    /// to be in `env_without`.
+    pub listen_pid: bool,
     /// The working directory.
     pub cwd: Option<CString>,
     /// The child's descriptors; every other one is closed by the `execve`.
@@ -116,6 +120,8 @@ pub(crate) struct RawPlan<'a> {
     pub(crate) plan: &'a SpawnPlan<'a>,
     pub(crate) argv: Vec<*const c_char>,
     pub(crate) envp: Vec<*const c_char>,
+    /// The entry of the environment that the child completes.
+    pub(crate) listen_pid: Option<Box<PidEntry>>,
     /// (source, index); the sources are rewritten when they must move out of the way.
     pub(crate) fds: Vec<(i32, i32)>,
     /// First number above every index: where sources are lifted to.
@@ -126,7 +132,8 @@ pub(crate) struct RawPlan<'a> {
     pub(crate) cgroup: Option<OwnedFd>,
     /// Whether the child is to adopt its orphaned descendants.
     pub(crate) subreaper: bool,
-    /// Our own process id, to see whether we died before the child asked to be told.
+    /// Our own process id, if the child is to be told of our death: to see
+    /// whether we died before it asked.
     pub(crate) parent: i32,
 }
 
@@ -138,10 +145,12 @@ impl<'a> RawPlan<'a> {
             .max()
             .unwrap_or(2)
             .max(2);
+        let listen_pid = plan.listen_pid.then(|| Box::new(PidEntry::new()));
         Self {
             plan,
             argv: pointers(&plan.args),
-            envp: environment(plan),
+            envp: environment(plan, listen_pid.as_deref()),
+            listen_pid,
             fds: plan
                 .fds
                 .iter()
@@ -151,18 +160,51 @@ impl<'a> RawPlan<'a> {
             session: plan.session,
             cgroup: None,
             subreaper: false,
-            parent: std::process::id().cast_signed(),
+            parent: match plan.parent_death_signal {
+                Some(_) => std::process::id().cast_signed(),
+                None => 0,
+            },
+        }
+    }
+}
+
+/// `LISTEN_PID=` with room for a number, which only the child knows.
+pub(crate) struct PidEntry([u8; Self::SIZE]);
+
+impl PidEntry {
+    const NAME: &[u8] = b"LISTEN_PID=";
+    const DIGITS: usize = 10;
+    const SIZE: usize = Self::NAME.len() + Self::DIGITS + 1;
+
+    fn new() -> Self {
+        let mut entry = [0; Self::SIZE];
+        entry[..Self::NAME.len()].copy_from_slice(Self::NAME);
+        Self(entry)
+    }
+
+    /// Runs in the child: nothing is allocated, nothing can panic.
+    pub(crate) fn complete(&mut self, mut pid: u32) {
+        let mut digits = [0; Self::DIGITS];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (pid % 10) as u8;
+            pid /= 10;
+        }
+        let digits = digits.iter().skip_while(|digit| **digit == b'0');
+        let room = self.0.iter_mut().skip(Self::NAME.len());
+        for (place, digit) in room.zip(digits) {
+            *place = *digit;
         }
     }
 }
 
 /// Our variables without the unwanted ones, then the plan's.
-fn environment(plan: &SpawnPlan<'_>) -> Vec<*const c_char> {
+fn environment(plan: &SpawnPlan<'_>, listen_pid: Option<&PidEntry>) -> Vec<*const c_char> {
     let mut variables = Vec::with_capacity(64);
     if plan.inherit_env {
         inherited::environment(&plan.env_without, &mut variables);
     }
     variables.extend(plan.env.iter().map(|entry| entry.as_ptr()));
+    variables.extend(listen_pid.map(|entry| entry.0.as_ptr().cast::<c_char>()));
     variables.push(ptr::null());
     variables
 }
@@ -173,4 +215,19 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .map(|s| CStr::as_ptr(s))
         .chain([ptr::null()])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_every_number() {
+        for pid in [1, 10, 4_194_304, u32::MAX] {
+            let mut entry = PidEntry::new();
+            entry.complete(pid);
+            let text = CStr::from_bytes_until_nul(&entry.0).unwrap();
+            assert_eq!(text.to_str().unwrap(), format!("LISTEN_PID={pid}"));
+        }
+    }
 }

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -67,11 +67,28 @@ impl ExitWatch {
     pub async fn ended(&self) -> io::Result<Ended> {
         // The descriptor stays readable after the end, so nothing is missed by not asking first.
         loop {
-            let mut guard = self.registered.readable().await?;
-            if let Some(ended) = guard.get_inner().0.try_wait()? {
+            let readable = self.registered.readable().await;
+            // Asked also when the runtime of the registration is gone.
+            if let Some(ended) = self.process().try_wait()? {
                 return Ok(ended);
             }
-            guard.clear_ready();
+            readable?.clear_ready();
         }
     }
+}
+
+/// Registers a descriptor with the runtime of the caller, to be told when it can be
+/// read; for a listener, when somebody waits.
+///
+/// # Errors
+///
+/// `ENOMEM`, `ENOSPC` (too many watches); the descriptor is closed.
+///
+/// # Panics
+///
+/// Outside of a runtime with I/O enabled.
+pub fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` never changes and stays open as long as it is owned.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
 }

@@ -58,6 +58,28 @@ pub enum TreeLevel {
     Process,
 }
 
+/// Who listens at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortOwner {
+    /// The process.
+    pub pid: u32,
+    /// The file name of its program: `node`, `nginx`.
+    pub name: String,
+}
+
+/// What a process uses at the moment of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessLoad {
+    /// CPU time of all its threads since its start, in user and kernel mode; in
+    /// steps of the kernel's clock, 10 ms as a rule.
+    pub cpu: Duration,
+    /// Resident memory in bytes.
+    pub rss: u64,
+    /// The kernel's letter: `R` runs, `S` sleeps, `D` waits for a disk, `T` is
+    /// stopped, `Z` has ended and is not reaped.
+    pub state: char,
+}
+
 /// What this machine offers, as far as starting and ending processes goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {

@@ -5,13 +5,15 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use procession_sys::{
-    Credentials, FdAssignment, HowEnded, Process, Resource, Session, SpawnPlan, StartError, Step,
-    dev_null, fork_and_exec, pipe_pair,
+    Credentials, FdAssignment, FdKind, HowEnded, Process, Resource, Session, SpawnPlan, StartError,
+    Step, dev_null, fd_kind, fork_and_exec, pipe_pair,
 };
+use rustix::io::FdFlags;
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
 
@@ -283,4 +285,41 @@ fn the_environment_is_passed_without_what_is_unwanted() {
     );
     // A name is unwanted whole, not by its beginning.
     assert_eq!(text, "/usr/bin:/bin\nx\n1\n");
+}
+
+#[test]
+fn the_child_knows_that_the_descriptors_are_for_itself() {
+    let line = "echo $LISTEN_PID $$ $PATH; env | grep -c ^LISTEN_PID=";
+    let (text, _) = shell(line, |plan| plan.listen_pid = true);
+    let (ids, count) = text.trim().split_once('\n').unwrap();
+    let ids: Vec<&str> = ids.split(' ').collect();
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!((ids[2], count), ("/usr/bin:/bin", "1"));
+    assert_eq!(shell(line, |_| {}).0.split('\n').nth(1), Some("0"));
+}
+
+#[test]
+fn a_start_changes_none_of_our_own_descriptors() {
+    let (ours, _other_end) = UnixStream::pair().unwrap();
+    rustix::io::fcntl_setfd(&ours, FdFlags::empty()).unwrap();
+    // What the child has at this number is something else.
+    let line = format!("readlink /proc/self/fd/{}", ours.as_raw_fd());
+    let (text, _) = shell(&line, |plan| plan.null_fds = vec![ours.as_raw_fd()]);
+    assert_eq!(text, "/dev/null\n");
+    assert_eq!(fd_kind(ours.as_fd()).unwrap(), FdKind::UnixStream);
+    assert_eq!(rustix::io::fcntl_getfd(&ours).unwrap(), FdFlags::empty());
+}
+
+#[test]
+fn everybody_who_waits_without_a_limit_hears_of_the_end() {
+    for _ in 0..50 {
+        let process = fork_and_exec(&plan("/bin/sh", &["sh", "-c", "exit 7"])).unwrap();
+        let wait = || process.wait_timeout(None).unwrap().unwrap().how;
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..4).map(|_| scope.spawn(wait)).collect();
+            for waiting in waiting {
+                assert_eq!(waiting.join().unwrap(), HowEnded::Code(7));
+            }
+        });
+    }
 }

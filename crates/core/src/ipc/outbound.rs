@@ -16,7 +16,7 @@ const URGENT: usize = 64 * 1024;
 const SPARE: usize = 1024;
 
 /// Bun's mark before an internal message.
-pub(super) const BUN_MARK: u8 = 2;
+pub const BUN_MARK: u8 = 2;
 
 /// What is to be written next.
 #[derive(Debug)]
@@ -147,6 +147,12 @@ impl<H> Outbound<H> {
     /// The peer marks its internal messages as Bun does: so do we from now on.
     pub fn mark_internal(&mut self) {
         self.marks_internal = true;
+    }
+
+    /// Whether the peer wants internal messages marked.
+    #[must_use]
+    pub fn is_marking(&self) -> bool {
+        self.marks_internal
     }
 
     /// How both sides write values.

@@ -191,22 +191,29 @@ impl<'c> Run<'c> {
 
     fn until_gone(&mut self) -> Result<(), RunError> {
         while !self.life.is_gone() {
-            self.turn(self.wait_limit(), true)
-                .map_err(|source| self.output_error(source))?;
-            if self.ended.is_none() {
-                let ended = self.process.try_wait();
-                let lost = |source| RunError::Lost {
-                    command: self.command.to_string(),
-                    source,
-                };
-                if let Some(ended) = ended.map_err(lost)? {
-                    self.ended = Some((ended, Instant::now()));
-                    self.on(Event::Exited);
-                }
+            let ended = if self.ended.is_none() && self.moves_nothing() {
+                self.process.wait_timeout(self.wait_limit())
+            } else {
+                self.turn(self.wait_limit(), true)
+                    .map_err(|source| self.output_error(source))?;
+                self.process.try_wait()
+            };
+            let lost = |source| RunError::Lost {
+                command: self.command.to_string(),
+                source,
+            };
+            if let (Some(ended), None) = (ended.map_err(lost)?, self.ended) {
+                self.ended = Some((ended, Instant::now()));
+                self.on(Event::Exited);
             }
             self.look_at_the_clock();
         }
         Ok(())
+    }
+
+    /// Whether there is only the end to wait for.
+    fn moves_nothing(&self) -> bool {
+        self.inputs.is_empty() && self.streams.iter().all(|stream| stream.ended)
     }
 
     fn look_at_the_clock(&mut self) {

@@ -87,7 +87,7 @@ impl SignalError {
 }
 
 impl Child {
-    pub(super) fn spawn(command: &Command, defaults: Defaults) -> Result<Self, SpawnError> {
+    pub(crate) fn spawn(command: &Command, defaults: Defaults) -> Result<Self, SpawnError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(SpawnError::NoRuntime {
                 command: command.to_string(),
@@ -136,10 +136,20 @@ impl Child {
         Ok(child)
     }
 
+    /// A worker: its outputs are pipes unless it says otherwise, it never outlives
+    /// us, and whatever it started ends with it.
+    pub(crate) fn spawn_for_cluster(command: &Command) -> Result<Self, SpawnError> {
+        Self::spawn(command, Defaults::Pipes)
+    }
+
     fn attach_channel(&mut self, socket: Option<OwnedFd>) -> io::Result<()> {
         if let (Some(socket), Some(spec)) = (socket, &self.command.channel) {
             let peer = format!("`{}` (pid {})", self.command, self.process.id());
-            let channel = Channel::new(socket, spec.serialization, spec.limits, peer)?;
+            let channel = if spec.is_cluster {
+                Channel::for_cluster(socket, spec.serialization, spec.limits, peer)
+            } else {
+                Channel::new(socket, spec.serialization, spec.limits, peer)
+            }?;
             self.channel = Some(channel);
         }
         Ok(())
@@ -274,9 +284,6 @@ impl Child {
     /// The event `exit`: output may still be in the pipes. For `close` see [`Child::outcome`].
     pub async fn wait(&mut self) -> io::Result<Exit> {
         drop(self.stdin.take());
-        if let Some(exit) = self.try_wait()? {
-            return Ok(exit);
-        }
         Ok(Exit::from_how(self.watch.ended().await?.how))
     }
 
@@ -501,7 +508,7 @@ impl Child {
         outcome
     }
 
-    pub(super) fn process(&self) -> Process {
+    pub(crate) fn process(&self) -> Process {
         self.process.clone()
     }
 
@@ -551,7 +558,7 @@ fn kill(process: &Process, tree: Tree) {
 }
 
 /// See [`Child::signal`].
-pub(super) fn send(process: &Process, signal: Signal) -> Result<bool, SignalError> {
+pub(crate) fn send(process: &Process, signal: Signal) -> Result<bool, SignalError> {
     let failed = |source| SignalError {
         signal,
         pid: process.id(),

@@ -1,5 +1,6 @@
 //! A process to be: plain data that can be cloned, printed and spawned again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::argument::Argument;
 use super::fork::{ChannelSpec, module_args};
+use super::listen::ListenFd;
 use super::transform::Transform;
 use super::{Signal, Stdio};
 
@@ -76,6 +78,7 @@ pub struct Command {
     pub(super) transforms: BTreeMap<u32, Transform>,
     pub(super) all: bool,
     pub(super) channel: Option<ChannelSpec>,
+    pub(super) listen: Vec<ListenFd>,
 }
 
 /// What is run.
@@ -262,6 +265,7 @@ impl Command {
             transforms: BTreeMap::new(),
             all: false,
             channel: None,
+            listen: Vec::new(),
         }
     }
 
@@ -535,20 +539,20 @@ impl Command {
     }
 
     /// `argv` without `argv[0]`.
-    pub(super) fn final_args(&self) -> Vec<OsString> {
+    pub(super) fn final_args(&self) -> Cow<'_, [OsString]> {
         match &self.program {
-            Program::File(_) => self.args.clone(),
+            Program::File(_) => Cow::from(&self.args),
             Program::Shell { line, .. } => {
                 let mut line = line.clone();
                 for arg in &self.args {
                     line.push(" ");
                     line.push(quoted(arg));
                 }
-                vec!["-c".into(), line]
+                Cow::from(vec!["-c".into(), line])
             }
             Program::Module {
                 exec_args, module, ..
-            } => module_args(exec_args, module, &self.args),
+            } => module_args(exec_args, module, &self.args).into(),
         }
     }
 }
@@ -562,7 +566,7 @@ impl fmt::Display for Command {
             Program::Module { exec_path, .. } => (quoted(exec_path), Some(self.final_args())),
         };
         f.write_str(&first.to_string_lossy())?;
-        for arg in args.as_ref().unwrap_or(&self.args) {
+        for arg in args.as_deref().unwrap_or(&self.args) {
             write!(f, " {}", quoted(arg).to_string_lossy())?;
         }
         Ok(())

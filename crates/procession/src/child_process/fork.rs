@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Stdio;
 use super::argument::Argument;
 use super::command::{Command, Program};
@@ -20,6 +22,8 @@ pub(super) struct ChannelSpec {
     pub(super) index: u32,
     pub(super) serialization: Serialization,
     pub(super) limits: Limits,
+    /// It is a cluster's worker.
+    pub(super) is_cluster: bool,
 }
 
 impl Command {
@@ -96,6 +100,7 @@ impl Command {
             index,
             serialization,
             limits,
+            is_cluster: false,
         });
         self
     }
@@ -106,8 +111,25 @@ impl Command {
             index: CHANNEL_INDEX,
             serialization: Serialization::Json,
             limits,
+            is_cluster: false,
         });
         channel.limits = limits;
+        self
+    }
+
+    /// A channel whose messages for the cluster come too.
+    pub(crate) fn ipc_cluster(
+        &mut self,
+        serialization: Serialization,
+        limits: Limits,
+    ) -> &mut Self {
+        let index = self.channel.as_ref().map_or(CHANNEL_INDEX, |c| c.index);
+        self.channel = Some(ChannelSpec {
+            index,
+            serialization,
+            limits,
+            is_cluster: true,
+        });
         self
     }
 
@@ -133,6 +155,32 @@ impl Command {
             exec_args.extend(args.into_iter().map(|arg| arg.to_argument()));
         }
         self
+    }
+
+    /// The debugger port that the options for Node ask for, if they ask for a debugger.
+    ///
+    /// # Node
+    ///
+    /// What `cluster.fork` looks for in `execArgv`.
+    pub(crate) fn inspect_port(&self) -> Option<Option<u16>> {
+        let Program::Module { exec_args, .. } = &self.program else {
+            return None;
+        };
+        let mut options = exec_args.iter().filter_map(|arg| arg.to_str());
+        let inspects = |arg: &&str| arg.starts_with("--inspect") || arg.starts_with("--debug-port");
+        let option = options.by_ref().rev().find(inspects)?;
+        let value = option.split_once('=').map(|(_, value)| value);
+        Some(value.and_then(|value| value.rsplit(':').next()?.parse().ok()))
+    }
+
+    /// It is killed when we die, unless it has a milder fate.
+    pub(crate) fn dies_with_us(&mut self) {
+        self.parent_death_signal.get_or_insert(super::Signal::KILL);
+    }
+
+    /// What kills the child, if something can.
+    pub(crate) fn cancel_token(&self) -> Option<CancellationToken> {
+        self.cancel.clone()
     }
 
     /// Connects the standard streams to us: pipes, as for [`Command::spawn`].

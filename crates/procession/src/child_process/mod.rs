@@ -65,6 +65,7 @@ mod error;
 mod events;
 mod exit;
 mod fork;
+mod listen;
 mod oom;
 mod outcome;
 mod pipeline;
@@ -78,6 +79,7 @@ mod trace;
 mod transform;
 
 pub use argument::{Argument, Arguments};
+pub(crate) use child::send;
 pub use child::{Child, SignalError, Stopped};
 pub use command::{Command, DEFAULT_DRAIN, DEFAULT_MAX_BUFFER, Drain, MaxBuffer, Tree};
 pub use error::{RunError, SpawnError};

@@ -91,6 +91,22 @@ impl ChildOutput {
         }
     }
 
+    /// Takes what is there, up to so many bytes; nothing is the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChildOutput::read_some`]; and while nothing comes, no memory is held.
+    pub(crate) async fn read_piece(&mut self, most: usize) -> io::Result<Bytes> {
+        loop {
+            self.pipe.readable().await?;
+            let mut buffer = Vec::with_capacity(most);
+            match self.pipe.try_read_buf(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result.map(|_| buffer.into()),
+            }
+        }
+    }
+
     /// Appends what is there without waiting; `None` when nothing is there now.
     ///
     /// Asks the kernel, not the reactor, which may not have heard of it yet.

@@ -17,6 +17,7 @@ use procession_sys::{FdAssignment, Process, SpawnPlan, Step};
 
 use super::command::{Command, Program};
 use super::error::{SpawnError, name_of};
+use super::listen::LISTEN_VARIABLES;
 use super::stdio::{FileMode, Stdio, Target};
 use super::trace;
 
@@ -31,7 +32,7 @@ const CHANNEL_MODE: &CStr = c"NODE_CHANNEL_SERIALIZATION_MODE";
 
 /// What the descriptors are connected to where the command does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defaults {
+pub(crate) enum Defaults {
     /// Three pipes, as Node's `spawn`.
     Pipes,
     /// Nothing to read, two pipes: for collecting.
@@ -108,6 +109,7 @@ fn open_and_start(command: &Command, defaults: Defaults) -> Result<Started, Spaw
         theirs: Vec::new(),
     };
     let channel = opening.channel()?;
+    opening.listeners();
     for index in 0..3 {
         if !command.stdio.contains_key(&index) && !opening.has(index) {
             opening.connect(index, &defaults.stdio(index))?;
@@ -168,23 +170,24 @@ fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
     }
     // Before `argv0`, which is the same text unless it was set.
     let programs = candidates(command, program)?;
-    let argv0 = command.argv0.clone().unwrap_or_else(|| program.to_owned());
-    let mut args = vec![c_string(command, argv0, || "argv0".into())?];
-    for (number, arg) in command.final_args().into_iter().enumerate() {
-        args.push(c_string(command, arg, || {
+    let argv0 = command.argv0.as_deref().unwrap_or(program);
+    let mut args = vec![c_string(command, argv0.as_bytes(), || "argv0".into())?];
+    for (number, arg) in command.final_args().iter().enumerate() {
+        args.push(c_string(command, arg.as_bytes(), || {
             format!("argument {}", number + 1)
         })?);
     }
     let variables = environment(command)?;
-    let cwd = command.current_dir.clone().map(PathBuf::into_os_string);
+    let cwd = command.current_dir.as_deref().map(Path::as_os_str);
     Ok(SpawnPlan {
         programs,
         args,
         inherit_env: !command.clear_env,
         env_without: variables.without,
         env: variables.with,
+        listen_pid: !command.listen.is_empty(),
         cwd: cwd
-            .map(|dir| c_string(command, dir, || "current_dir".into()))
+            .map(|dir| c_string(command, dir.as_bytes(), || "current_dir".into()))
             .transpose()?,
         fds: Vec::new(),
         null_fds: Vec::new(),
@@ -201,7 +204,7 @@ fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
 fn candidates(command: &Command, program: &OsStr) -> Result<Vec<CString>, SpawnError> {
     let what = || "program".into();
     if program.as_bytes().contains(&b'/') {
-        return Ok(vec![c_string(command, program.to_owned(), what)?]);
+        return Ok(vec![c_string(command, program.as_bytes(), what)?]);
     }
     search_path(command)
         .as_bytes()
@@ -213,7 +216,7 @@ fn candidates(command: &Command, program: &OsStr) -> Result<Vec<CString>, SpawnE
             } else {
                 Path::new(OsStr::from_bytes(dir))
             };
-            c_string(command, dir.join(program).into_os_string(), what)
+            c_string(command, dir.join(program).into_os_string().into_vec(), what)
         })
         .collect()
 }
@@ -231,7 +234,7 @@ fn environment(command: &Command) -> Result<Variables, SpawnError> {
         with: Vec::new(),
     };
     for (name, value) in &command.env {
-        if command.channel.is_some() && is_of_channel(name) {
+        if command.channel.is_some() && is_of_channel(name) || command.is_of_listen(name) {
             continue;
         }
         if name.is_empty() || name.as_bytes().contains(&b'=') {
@@ -243,28 +246,34 @@ fn environment(command: &Command) -> Result<Variables, SpawnError> {
         }
         variables
             .without
-            .push(c_string(command, name.clone(), || "environment".into())?.into());
+            .push(c_string(command, name.as_bytes(), || "environment".into())?.into());
         if let Some(value) = value {
             let mut entry = OsString::with_capacity(name.len() + value.len() + 2);
             entry.push(name);
             entry.push("=");
             entry.push(value);
-            variables
-                .with
-                .push(c_string(command, entry, || "environment".into())?);
+            variables.with.push(c_string(command, entry.into_vec(), || {
+                "environment".into()
+            })?);
         }
+    }
+    if !command.listen.is_empty() {
+        variables.without.extend(LISTEN_VARIABLES.map(Cow::from));
+        variables.with.extend(command.listen_variables());
     }
     if let Some(channel) = &command.channel {
         let mode = channel.serialization.name();
         for (name, value) in [
-            (CHANNEL_FD, channel.index.to_string()),
+            (CHANNEL_FD, command.channel_index(channel).to_string()),
             (CHANNEL_MODE, mode.into()),
         ] {
             let mut entry = OsStr::from_bytes(name.to_bytes()).to_owned();
             entry.push("=");
             entry.push(value);
             let what = || "environment".into();
-            variables.with.push(c_string(command, entry, what)?);
+            variables
+                .with
+                .push(c_string(command, entry.into_vec(), what)?);
         }
     }
     Ok(variables)
@@ -322,11 +331,15 @@ fn check_indexes(command: &Command) -> Result<(), SpawnError> {
             return Err(invalid(command, "stdin", "a tee is for output"));
         }
     }
+    if let Some(problem) = command.listen_problem(HIGHEST_FD) {
+        return Err(invalid(command, "listen_fd", problem));
+    }
     if let Some(channel) = &command.channel {
-        if channel.index > HIGHEST_FD {
+        let index = command.channel_index(channel);
+        if index > HIGHEST_FD {
             return Err(invalid(command, "ipc", "its descriptor is out of range"));
         }
-        if command.stdio.contains_key(&channel.index) {
+        if command.stdio.contains_key(&index) || command.listen_indexes().contains(&index) {
             let reason = "its descriptor is connected to something else";
             return Err(invalid(command, "ipc", reason));
         }
@@ -344,10 +357,10 @@ fn invalid(command: &Command, option: impl Into<String>, reason: &'static str) -
 
 fn c_string(
     command: &Command,
-    text: OsString,
+    text: impl Into<Vec<u8>>,
     what: impl FnOnce() -> String,
 ) -> Result<CString, SpawnError> {
-    CString::new(text.into_vec()).map_err(|_| invalid(command, what(), "it holds a NUL byte"))
+    CString::new(text).map_err(|_| invalid(command, what(), "it holds a NUL byte"))
 }
 
 /// Says who is to blame for a step that failed.
@@ -398,8 +411,15 @@ impl Opening<'_> {
         };
         let (ours, theirs) = procession_sys::channel_pair()
             .map_err(|e| self.failed("a socket for the channel".into(), e))?;
-        self.theirs.push((channel.index, TheirEnd::Owned(theirs)));
+        let index = self.command.channel_index(channel);
+        self.theirs.push((index, TheirEnd::Owned(theirs)));
         Ok(Some(ours))
+    }
+
+    fn listeners(&mut self) {
+        let sockets = self.command.listen.iter();
+        let ends = sockets.map(|socket| TheirEnd::Shared(Arc::clone(&socket.fd)));
+        self.theirs.extend(self.command.listen_indexes().zip(ends));
     }
 
     fn connect(&mut self, index: u32, stdio: &Stdio) -> Result<(), SpawnError> {

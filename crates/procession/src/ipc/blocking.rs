@@ -403,6 +403,7 @@ impl Channel {
             max_depth: self.limits.max_depth,
             handle,
             responder: None,
+            is_cluster: false,
         };
         self.inbox_bytes += message.weight();
         self.inbox.push_back(message);

@@ -123,8 +123,24 @@ impl Channel {
         limits: Limits,
         peer: String,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::new(peer, serialization, limits));
-        let owner = Owner::new(socket.into(), Arc::clone(&shared))?;
+        Self::start(socket.into(), Shared::new(peer, serialization, limits))
+    }
+
+    /// A channel of a cluster, whose receiver also gets what programs never see.
+    pub(crate) fn for_cluster(
+        socket: OwnedFd,
+        serialization: Serialization,
+        limits: Limits,
+        peer: String,
+    ) -> std::io::Result<Self> {
+        let mut shared = Shared::new(peer, serialization, limits);
+        shared.is_cluster = true;
+        Self::start(socket, shared)
+    }
+
+    fn start(socket: OwnedFd, shared: Shared) -> std::io::Result<Self> {
+        let shared = Arc::new(shared);
+        let owner = Owner::new(socket, Arc::clone(&shared))?;
         let (tx, rx) = (Sender::new(&shared), Receiver::new(&shared));
         tokio::spawn(owner);
         Ok(Self { tx, rx })
@@ -160,7 +176,7 @@ impl Channel {
 }
 
 /// The descriptor and the serialization that the environment names.
-pub(super) fn inherited() -> Result<Option<(OwnedFd, Serialization)>, FromEnvError> {
+pub(crate) fn inherited() -> Result<Option<(OwnedFd, Serialization)>, FromEnvError> {
     let Some(inherited) = InheritedChannel::take()? else {
         return Ok(None);
     };
@@ -430,6 +446,7 @@ impl Sender {
             max_depth: self.shared.limits.max_depth,
             handle: None,
             responder: None,
+            is_cluster: false,
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Message {
     pub(super) max_depth: usize,
     pub(super) handle: Option<Handle>,
     pub(super) responder: Option<Responder>,
+    /// Programs never see it: it is for the cluster.
+    pub(super) is_cluster: bool,
 }
 
 impl Message {

@@ -52,6 +52,7 @@
 
 pub mod blocking;
 mod channel;
+pub(crate) mod cluster;
 mod error;
 mod handle;
 mod message;

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
 use super::Handle;
+use super::cluster::Settlement;
 use super::error::Failure;
 use super::message::Message;
 use super::request::{Responder, Verdict};
@@ -218,20 +219,23 @@ impl Owner {
     /// Passes on every whole message, and tells how many there were.
     fn deliver(&mut self) -> Result<usize, Failure> {
         let mut messages = Vec::new();
+        let mut settled = Vec::new();
         let mut count = 0;
         let outcome = loop {
             match self.inbound.next_step() {
+                Ok(Some(Step::Receipt(receipt))) => settled.extend(self.settle(receipt)),
                 Ok(Some(step)) => messages.extend(self.carry_out(step)),
                 Ok(None) => break Ok(count),
                 Err(error) => break Err(error.into()),
             }
             count += 1;
         };
-        if !messages.is_empty() {
+        if !messages.is_empty() || !settled.is_empty() {
             let mut inbox = self.shared.inbox();
             if !inbox.deaf {
                 inbox.bytes += messages.iter().map(Message::weight).sum::<usize>();
                 inbox.messages.extend(messages.drain(..));
+                inbox.settled.append(&mut settled);
                 self.is_full = inbox.bytes >= self.shared.limits.max_inbox;
                 if let Some(receiver) = inbox.receiver.take() {
                     receiver.wake();
@@ -252,10 +256,16 @@ impl Owner {
                 return Some(message);
             }
             Step::Internal(Internal::Procession(own), _) => return self.procession(own),
-            // The cluster's, or a later version's: to be ignored.
+            Step::Internal(Internal::Cluster(body), attached) if self.shared.is_cluster => {
+                let mut message = self.message(body, None);
+                message.handle = attached.and_then(|(_, fd)| Handle::of(fd).ok());
+                message.is_cluster = true;
+                return Some(message);
+            }
+            // A cluster's that is none of ours, or a later version's: to be ignored.
             Step::Internal(..) => {}
             Step::Answer(answer) => self.shared.outbox().half.answer(&answer),
-            Step::Receipt(receipt) => settle(&mut self.shared.outbox(), receipt),
+            Step::Receipt(receipt) => drop(self.settle(receipt)),
             Step::Mark => self.shared.outbox().half.mark_internal(),
         }
         None
@@ -292,7 +302,27 @@ impl Owner {
             max_depth: self.shared.limits.max_depth,
             handle: None,
             responder,
+            is_cluster: false,
         }
+    }
+
+    /// Tells whoever waits for it, if anybody does.
+    fn settle(&self, receipt: Receipt) -> Option<Settlement> {
+        let mut outbox = self.shared.outbox();
+        let (ticket, is_taken, ours) = match outbox.half.answered(receipt)? {
+            Settled::Taken(ticket, ours) => (ticket, true, ours),
+            Settled::Refused(ticket, ours) => (ticket, false, ours),
+        };
+        let Some(waiting) = outbox.hand_overs.remove(&ticket) else {
+            return self.shared.is_cluster.then_some(Settlement {
+                ticket,
+                is_taken,
+                fd: ours,
+            });
+        };
+        // Nobody may wait for it any more: then it closes here.
+        let _ = waiting.send(if is_taken { Ok(()) } else { Err(ours) });
+        None
     }
 
     /// Closes the channel, and tells everybody who waits for something.
@@ -300,10 +330,17 @@ impl Owner {
         self.ended = true;
         let mut outbox = self.shared.outbox();
         outbox.stage = Stage::Closed;
-        for (ticket, handle) in outbox.half.give_back() {
-            if let Some(settled) = outbox.hand_overs.remove(&ticket) {
+        let mut back = Vec::new();
+        for (ticket, fd) in outbox.half.give_back() {
+            match outbox.hand_overs.remove(&ticket) {
                 // Nobody may wait for it any more: then it closes here.
-                let _ = settled.send(Err(handle));
+                Some(settled) => drop(settled.send(Err(fd))),
+                None if self.shared.is_cluster => back.push(Settlement {
+                    ticket,
+                    is_taken: false,
+                    fd,
+                }),
+                None => {}
             }
         }
         outbox.hand_overs.clear();
@@ -313,6 +350,9 @@ impl Owner {
         drop(requests);
         self.shared.room.notify_waiters();
         let mut inbox = self.shared.inbox();
+        if !inbox.deaf {
+            inbox.settled.append(&mut back);
+        }
         inbox.end = Some(end);
         if let Some(receiver) = inbox.receiver.take() {
             receiver.wake();
@@ -333,21 +373,6 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
-}
-
-fn settle(outbox: &mut Outbox, receipt: Receipt) {
-    let (ticket, verdict) = match outbox.half.answered(receipt) {
-        Some(Settled::Taken(ticket, ours)) => {
-            drop(ours);
-            (ticket, Ok(()))
-        }
-        Some(Settled::Refused(ticket, ours)) => (ticket, Err(ours)),
-        None => return,
-    };
-    if let Some(settled) = outbox.hand_overs.remove(&ticket) {
-        // Nobody may wait for it any more: then it closes here.
-        let _ = settled.send(verdict);
-    }
 }
 
 fn write_all(socket: &UnixStream, outbox: &mut Outbox, cx: &mut Context<'_>) -> io::Result<()> {

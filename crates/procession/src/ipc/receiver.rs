@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::cluster::Settlement;
 use super::error::ReceiveError;
 use super::message::Message;
 use super::request::Responder;
@@ -17,6 +18,7 @@ pub struct Receiver {
     batch: VecDeque<Message>,
     /// Passed over by [`Receiver::recv_where`].
     kept: VecDeque<Message>,
+    settled: VecDeque<Settlement>,
 }
 
 impl Receiver {
@@ -26,6 +28,7 @@ impl Receiver {
             shared: Arc::clone(shared),
             batch: VecDeque::new(),
             kept: VecDeque::new(),
+            settled: VecDeque::new(),
         }
     }
 
@@ -105,13 +108,23 @@ impl Receiver {
         }
     }
 
+    pub(super) fn next_settled(&mut self) -> Option<Settlement> {
+        self.settled.pop_front()
+    }
+
+    /// It is the next again.
+    pub(super) fn put_back(&mut self, message: Message) {
+        self.batch.push_front(message);
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReceiveError>> {
         if self.batch.is_empty() {
             let mut inbox = self.shared.inbox();
             std::mem::swap(&mut self.batch, &mut inbox.messages);
             inbox.bytes = 0;
+            self.settled.extend(inbox.settled.drain(..));
             let resume = std::mem::take(&mut inbox.owner_waits);
-            if self.batch.is_empty() {
+            if self.batch.is_empty() && self.settled.is_empty() {
                 match &mut inbox.end {
                     Some(end) => {
                         let end = std::mem::replace(end, Ok(()));

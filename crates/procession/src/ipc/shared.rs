@@ -12,6 +12,7 @@ use procession_core::ipc::{Limits, Serialization};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::Settlement;
 use super::error::Failure;
 use super::message::Message;
 use super::request::Verdict;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) peer: String,
     pub(super) serialization: Serialization,
     pub(super) limits: Limits,
+    /// The receiver is a cluster's.
+    pub(super) is_cluster: bool,
     outbox: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     /// Told whenever there is room in the outbox again.
@@ -58,6 +61,8 @@ pub(super) struct Outbox {
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
     pub(super) bytes: usize,
+    /// What became of connections that a cluster handed over.
+    pub(super) settled: Vec<Settlement>,
     /// The receiver, asleep.
     pub(super) receiver: Option<Waker>,
     /// The owner reads no further until something is received.
@@ -82,6 +87,7 @@ impl Shared {
             peer,
             serialization,
             limits,
+            is_cluster: false,
             outbox: Mutex::new(Outbox {
                 half: Outbound::new(serialization),
                 stage: Stage::Open,
@@ -139,7 +145,7 @@ impl Shared {
     }
 
     /// A message that alone is above the bound goes when nothing else waits.
-    fn room_for(&self, outbox: &Outbox, bytes: usize) -> Room {
+    pub(super) fn room_for(&self, outbox: &Outbox, bytes: usize) -> Room {
         let queued = outbox.half.queued();
         if outbox.stage != Stage::Open {
             Room::Never
@@ -178,7 +184,8 @@ impl Shared {
     }
 }
 
-enum Room {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
     Yes,
     Later,
     Never,

@@ -4,19 +4,29 @@ mod cgroup;
 mod immortal;
 mod memory;
 mod pipes;
+mod port_owner;
 mod probe;
 mod proc_files;
 mod process;
 pub(crate) mod raw;
 mod reaper;
+mod sockets;
 mod spawn;
+mod strangers;
 mod tree;
 
 pub(crate) use memory::prefer_huge_pages;
 pub(crate) use pipes::{
     RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
 };
+pub use port_owner::port_owner;
 pub use probe::{oom_kills, platform};
+pub use proc_files::process_load;
 pub use process::Process;
+pub(crate) use sockets::{
+    PORTS_ARE_SHARED, abstract_name, accept, accept_queue, bind_long, reuse_udp_address, select_by,
+    socket,
+};
 pub use spawn::fork_and_exec;
+pub use strangers::{become_subreaper, reap_strangers};
 pub use tree::Tree;

@@ -1,11 +1,10 @@
 //! What this machine offers, by trying it.
-#![expect(unsafe_code, reason = "one system call that rustix has no name for")]
 
 use std::fs;
 
 use rustix::process::{PidfdFlags, Resource, child_subreaper, getpid, getrlimit, pidfd_open};
 
-use super::cgroup;
+use super::{cgroup, raw};
 use crate::status::{Platform, TreeLevel};
 
 /// Looks at the machine. Nothing is left behind by the tries.
@@ -19,7 +18,7 @@ pub fn platform() -> Platform {
         side: "linux",
         kernel: kernel(),
         pidfd: pidfd_open(getpid(), PidfdFlags::empty()).is_ok(),
-        close_range: has_close_range(),
+        close_range: raw::has_close_range(),
         tree_level: match (&place, subreaper) {
             (Ok(_), _) => TreeLevel::Cgroup,
             (Err(_), true) => TreeLevel::Subreaper,
@@ -42,20 +41,6 @@ fn kernel() -> String {
         name.sysname().to_string_lossy(),
         name.release().to_string_lossy()
     )
-}
-
-fn has_close_range() -> bool {
-    // An empty range high above: changes nothing, is refused only where the call is missing.
-    let (first, last) = (libc::c_uint::MAX - 1, libc::c_uint::MAX);
-    // SAFETY: plain numbers; no descriptor has such a number.
-    unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            last,
-            libc::CLOSE_RANGE_CLOEXEC,
-        ) == 0
-    }
 }
 
 /// How often the out-of-memory killer has struck on this machine since it started.

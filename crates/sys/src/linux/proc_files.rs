@@ -1,7 +1,10 @@
 //! What `/proc` says about other processes.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 use std::{fs, io};
+
+use crate::status::ProcessLoad;
 
 /// The children of a process, by its threads' `children` files, or by a look
 /// at every process where the kernel was built without them.
@@ -24,7 +27,7 @@ pub(super) fn children_of(pid: u32) -> Vec<u32> {
     children
 }
 
-fn kernel_lists_children() -> bool {
+pub(super) fn kernel_lists_children() -> bool {
     fs::exists("/proc/thread-self/children").unwrap_or(false)
 }
 
@@ -78,6 +81,31 @@ fn stat_of(pid: u32) -> Option<String> {
     // The name in parentheses may hold anything, a parenthesis included.
     let name_ends = stat.rfind(')')?;
     Some(stat.split_off(name_ends + 1))
+}
+
+/// Says what a process uses.
+///
+/// # Errors
+///
+/// `ESRCH` when there is no such process (any more).
+pub fn process_load(pid: u32) -> io::Result<ProcessLoad> {
+    stat_of(pid)
+        .and_then(|stat| load_in(&stat))
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// Reads what [`process_load`] tells from the fields that [`stat_of`] gives.
+fn load_in(stat: &str) -> Option<ProcessLoad> {
+    let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let ticks = number(11)? + number(12)?;
+    let a_second = rustix::param::clock_ticks_per_second();
+    let nanos = (ticks % a_second) * 1_000_000_000 / a_second;
+    Some(ProcessLoad {
+        cpu: Duration::from_secs(ticks / a_second) + Duration::from_nanos(nanos),
+        rss: number(21)? * rustix::param::page_size() as u64,
+        state: fields.first()?.chars().next()?,
+    })
 }
 
 /// Tells a process from a later one of the same number: number and start time.
@@ -141,7 +169,7 @@ fn without_environment(pid: u32) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -177,6 +205,18 @@ mod tests {
             child.wait().unwrap();
             assert_eq!(mark_of(pid, b"A_MARK=1"), Mark::Unknown);
         }
+    }
+
+    #[test]
+    fn the_load_is_read_at_its_places() {
+        let stat = " T 1 2 3 4 5 6 7 8 9 10 230 45 13 14 15 16 17 18 19 20 300 22";
+        let load = load_in(stat).unwrap();
+        let a_second = rustix::param::clock_ticks_per_second();
+        let expected = Duration::from_secs_f64(275.0 / f64::from(u32::try_from(a_second).unwrap()));
+        assert_eq!(load.cpu, expected);
+        assert_eq!(load.rss, 300 * rustix::param::page_size() as u64);
+        assert_eq!(load.state, 'T');
+        assert_eq!(load_in(" S 1 2"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::reaper;
+use super::strangers::{forget_ours, note_ours};
 use super::tree::Tree;
 use crate::io::{PollFd, poll};
 use crate::status::{Ended, HowEnded, TreeLevel, Usage};
@@ -48,6 +49,7 @@ impl Process {
             state: Mutex::new(State::Running),
             tree,
         });
+        note_ours(pid);
         reaper::watch(&shared);
         Self { shared }
     }
@@ -73,10 +75,12 @@ impl Process {
     ///
     /// As [`Process::try_wait`].
     pub fn wait_timeout(&self, limit: Option<Duration>) -> io::Result<Option<Ended>> {
-        if let Some(ended) = self.try_wait()? {
-            return Ok(Some(ended));
+        match limit {
+            // Not reaped here: others who ask must find either a child or its end. An
+            // error is that they were first.
+            None => drop(reap(&self.shared.pidfd, libc::WNOWAIT)),
+            Some(_) => drop(poll(&mut [PollFd::readable(self.exit_fd())], limit)?),
         }
-        poll(&mut [PollFd::readable(self.exit_fd())], limit)?;
         self.try_wait()
     }
 
@@ -162,6 +166,9 @@ impl Shared {
                 // It is still ours: whoever asks next, the reaper thread last, tries again.
                 Err(error) => return Err(error),
             };
+            if !matches!(*state, State::Running) {
+                forget_ours(self.pid);
+            }
         }
         match *state {
             State::Running => Ok(None),
@@ -180,6 +187,7 @@ impl Drop for Shared {
                 // No descriptor left to hand it over with: wait here rather than leave a zombie
                 // if it has ended, else leave it to `init`, as a program that ends does.
                 drop(reap(&self.pidfd, libc::WNOHANG));
+                forget_ours(self.pid);
                 return;
             };
             reaper::inherit(Arc::new(Self {
@@ -188,7 +196,10 @@ impl Drop for Shared {
                 state: Mutex::new(State::Running),
                 tree: self.tree.take(),
             }));
-        } else if let Some(tree) = &self.tree {
+            return;
+        }
+        reaper::forget(self);
+        if let Some(tree) = &self.tree {
             // The root is gone, and with it whatever it has left behind.
             tree.end_in_background();
         }
@@ -266,5 +277,26 @@ fn to_usage(raw: &libc::rusage) -> Usage {
         major_faults: raw.ru_majflt.unsigned_abs(),
         voluntary_switches: raw.ru_nvcsw.unsigned_abs(),
         involuntary_switches: raw.ru_nivcsw.unsigned_abs(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::SpawnPlan;
+
+    /// Else the notes would grow by every child, and its memory stay with them.
+    #[test]
+    fn a_child_that_its_owner_has_reaped_leaves_no_note() {
+        let plan = SpawnPlan {
+            programs: vec![c"/bin/true".into()],
+            args: vec![c"true".into()],
+            ..SpawnPlan::default()
+        };
+        let process = super::super::fork_and_exec(&plan).unwrap();
+        let address = Arc::as_ptr(&process.shared);
+        process.wait_timeout(None).unwrap().unwrap();
+        drop(process);
+        assert!(!reaper::has_note_of(address));
     }
 }

@@ -4,9 +4,10 @@
 //! libc's `setuid` and friends change every thread of the process whose memory
 //! the child shares, that is, of the parent; the raw calls change the caller.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::{c_int, c_long, c_uint};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use crate::child;
 use crate::plan::RawPlan;
@@ -19,6 +20,17 @@ pub(crate) fn errno() -> c_int {
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the address of this thread's errno is always valid.
     unsafe { *errno }
+}
+
+/// The number of the calling process; libc may remember the parent's.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a process id"
+)]
+pub(crate) fn own_pid() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::syscall(libc::SYS_getpid) as u32 }
 }
 
 fn result(value: c_long) -> c_int {
@@ -81,20 +93,31 @@ pub(crate) fn write_zero(procs: &OwnedFd) -> c_int {
     if written == 1 { 0 } else { -1 }
 }
 
-/// Marks every descriptor from 3 on close-on-exec.
-pub(crate) fn mark_close_on_exec() {
-    // SAFETY: plain numbers; the table is the child's own.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if done == -1 {
-        child::mark_each();
+static CLOSE_RANGE: OnceLock<bool> = OnceLock::new();
+
+/// Whether a child can be given its own table of descriptors by
+/// [`mark_close_on_exec`], so that the parent need not copy it.
+pub(super) fn has_close_range() -> bool {
+    *CLOSE_RANGE.get_or_init(|| {
+        // An empty range high above: changes nothing, is refused only where the call is missing.
+        close_range(c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0
+    })
+}
+
+/// Marks every descriptor from 3 on close-on-exec. If the table was the parent's
+/// too, the child has a copy of its own after this; on a failure it has not.
+pub(crate) fn mark_close_on_exec() -> c_int {
+    // Not asked here for the first time: the child must not initialise it.
+    if CLOSE_RANGE.get() == Some(&true) {
+        return close_range(3, libc::CLOSE_RANGE_CLOEXEC | libc::CLOSE_RANGE_UNSHARE);
     }
+    child::mark_each();
+    0
+}
+
+fn close_range(first: c_uint, flags: c_uint) -> c_int {
+    // SAFETY: plain numbers; with these flags nothing is closed before an `execve`.
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, flags) })
 }
 
 pub(crate) fn setgroups(groups: &[u32]) -> c_int {

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -36,6 +37,8 @@ struct Reaper {
 struct Notes {
     newborn: Vec<Weak<Shared>>,
     inherited: Vec<Arc<Shared>>,
+    /// Whether the thread knows that there is something to look through.
+    woken: bool,
 }
 
 /// Starts the thread if it is not there yet: a start without it could leave a zombie.
@@ -72,6 +75,24 @@ pub(super) fn watch(child: &Arc<Shared>) {
     note(|notes| notes.newborn.push(Arc::downgrade(child)));
 }
 
+/// Forgets a child that was reaped by its owner: the note would keep its memory
+/// from being used again for the next child.
+pub(super) fn forget(child: &Shared) {
+    let Some(reaper) = REAPER.get() else { return };
+    let mut notes = reaper.notes.lock().unwrap_or_else(PoisonError::into_inner);
+    // The last ones noted are the first to end.
+    let is_its = |note: &Weak<Shared>| ptr::eq(note.as_ptr(), child);
+    if let Some(place) = notes.newborn.iter().rposition(is_its) {
+        notes.newborn.swap_remove(place);
+    }
+}
+
+#[cfg(test)]
+pub(super) fn has_note_of(child: *const Shared) -> bool {
+    let notes = REAPER.get().map(|reaper| reaper.notes.lock().unwrap());
+    notes.is_some_and(|notes| notes.newborn.iter().any(|note| note.as_ptr() == child))
+}
+
 /// Takes over a child whose last handle is gone.
 pub(super) fn inherit(child: Arc<Shared>) {
     note(|notes| notes.inherited.push(child));
@@ -80,7 +101,7 @@ pub(super) fn inherit(child: Arc<Shared>) {
 fn note(add: impl FnOnce(&mut Notes)) {
     let Some(reaper) = REAPER.get() else { return };
     let mut notes = reaper.notes.lock().unwrap_or_else(PoisonError::into_inner);
-    let asleep = notes.newborn.is_empty() && notes.inherited.is_empty();
+    let asleep = !std::mem::replace(&mut notes.woken, true);
     add(&mut notes);
     drop(notes);
     if asleep {
@@ -122,6 +143,7 @@ fn take_notes() -> Vec<Arc<Shared>> {
     let Notes {
         newborn,
         mut inherited,
+        ..
     } = std::mem::take(&mut *notes);
     drop(notes);
     inherited.extend(newborn.iter().filter_map(Weak::upgrade));

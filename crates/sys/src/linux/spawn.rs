@@ -14,6 +14,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::process::Process;
+use super::strangers::Starting;
 use super::tree::Tree;
 use super::{cgroup, immortal, raw, reaper};
 use crate::child::{self, Failure};
@@ -50,6 +51,7 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
 
 fn start(plan: &SpawnPlan<'_>, tree: Option<Tree>) -> Result<Process, StartError> {
     let mut raw = RawPlan::new(plan);
+    let _starting = Starting::new();
     let started = attach(&mut raw, tree.as_ref()).and_then(|()| {
         if plan.parent_death_signal.is_some() && !immortal::is_main_thread() {
             immortal::run(&mut raw, clone_vfork)
@@ -104,6 +106,11 @@ fn clone_vfork(plan: &mut RawPlan<'_>) -> Result<(u32, OwnedFd), StartError> {
     };
     let mut pidfd: c_int = -1;
     let argument: *mut c_void = (&raw mut handover).cast();
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    if raw::has_close_range() {
+        // The child copies our table of descriptors when it marks them, before it changes any.
+        flags |= libc::CLONE_FILES;
+    }
     let pid = with_stack(|top| {
         let mask = raw::block_signals();
         // SAFETY: the stack is ours alone until the child has left it, which
@@ -112,7 +119,7 @@ fn clone_vfork(plan: &mut RawPlan<'_>) -> Result<(u32, OwnedFd), StartError> {
             libc::clone(
                 child_main,
                 top,
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+                flags,
                 argument,
                 &raw mut pidfd,
                 ptr::null_mut::<c_void>(),

@@ -10,14 +10,19 @@ mod pipes;
 mod probe;
 mod process;
 pub(crate) mod raw;
+mod sockets;
 mod spawn;
 mod tree;
 
 pub(crate) use pipes::{
     RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
 };
-pub use probe::{oom_kills, platform};
+pub use probe::{become_subreaper, oom_kills, platform, port_owner, process_load, reap_strangers};
 pub use process::Process;
+pub(crate) use sockets::{
+    PORTS_ARE_SHARED, abstract_name, accept, accept_queue, bind_long, reuse_udp_address, select_by,
+    socket,
+};
 pub use spawn::fork_and_exec;
 pub use tree::Tree;
 

@@ -1,8 +1,11 @@
 //! What plain POSIX offers.
 
+use std::io;
+use std::net::SocketAddr;
+
 use rustix::process::{Resource, getrlimit};
 
-use crate::status::{Platform, TreeLevel};
+use crate::status::{Platform, PortOwner, ProcessLoad, TreeLevel};
 
 /// Looks at the machine.
 #[must_use]
@@ -34,4 +37,37 @@ pub fn platform() -> Platform {
 #[must_use]
 pub fn oom_kills() -> Option<u64> {
     None
+}
+
+/// Nobody can be asked here.
+#[must_use]
+pub fn port_owner(_: SocketAddr) -> Option<PortOwner> {
+    None
+}
+
+/// Nobody can be asked here.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub fn process_load(_: u32) -> io::Result<ProcessLoad> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Children cannot be listed here.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub fn reap_strangers(_: impl Fn(u32) -> bool) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// There is no such attribute here.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub fn become_subreaper() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -14,6 +14,12 @@ pub(crate) fn errno() -> c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
+/// The number of the calling process.
+pub(crate) fn own_pid() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::getpid() }.cast_unsigned()
+}
+
 /// Blocks every signal; gives the former mask.
 pub(crate) fn block_signals() -> libc::sigset_t {
     let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
@@ -61,8 +67,9 @@ pub(crate) fn write_zero(procs: &OwnedFd) -> c_int {
     if written == 1 { 0 } else { -1 }
 }
 
-pub(crate) fn mark_close_on_exec() {
+pub(crate) fn mark_close_on_exec() -> c_int {
     child::mark_each();
+    0
 }
 
 pub(crate) fn setgroups(groups: &[u32]) -> c_int {
@@ -83,7 +90,7 @@ pub(crate) fn setuid(uid: u32) -> c_int {
 /// None of the Linux attributes exist; plans that ask for them are refused before.
 pub(crate) fn attributes(raw: &RawPlan<'_>) -> c_int {
     // SAFETY: takes nothing.
-    if unsafe { libc::getppid() } != raw.parent {
+    if raw.parent != 0 && unsafe { libc::getppid() } != raw.parent {
         // The parent died meanwhile: nobody is left to report to.
         child::leave();
     }

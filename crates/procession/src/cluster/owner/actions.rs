@@ -1,0 +1,141 @@
+//! What the cluster's machine wants done.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use bytes::Bytes;
+use procession_core::cluster::WorkerId;
+use procession_core::cluster::primary::{Action, Back, ListenerId, Told};
+use procession_core::cluster::protocol::{Query, ToWorker, encode_to_worker};
+use procession_core::cluster::supervise::Ready;
+use procession_core::ipc::internal::HandleKind;
+
+use super::super::event::{Address, Event};
+use super::Owner;
+
+impl Owner {
+    pub(super) fn act(&mut self, action: Action<OwnedFd>, now: Instant) {
+        match action {
+            Action::Bind {
+                listener,
+                query,
+                kind,
+            } => self.bind(listener, &query, kind, now),
+            Action::Unbind { listener } => drop(self.listeners.remove(&listener)),
+            Action::Accept { listener, on } => {
+                if let Some(listener) = self.listeners.get_mut(&listener) {
+                    listener.accept(on);
+                }
+            }
+            Action::Say {
+                worker,
+                seq,
+                act,
+                share,
+            } => self.say(worker, seq, &act, share),
+            Action::Give {
+                worker,
+                seq,
+                key,
+                conn,
+            } => {
+                if let Err(conn) = self.give(worker, seq, &ToWorker::NewConn { key }, conn) {
+                    let back = Back {
+                        worker,
+                        seq,
+                        is_taken: false,
+                        conn,
+                    };
+                    self.machine.settled(back, now);
+                }
+            }
+            Action::Tell(told) => self.told(told, now),
+        }
+    }
+
+    fn body(&self, seq: u64, act: &ToWorker) -> Vec<u8> {
+        let mut body = Vec::with_capacity(128);
+        encode_to_worker(self.spec.serialization, seq, act, &mut body);
+        body
+    }
+
+    fn say(&mut self, worker: WorkerId, seq: u64, act: &ToWorker, share: Option<ListenerId>) {
+        let body = self.body(seq, act);
+        let Some(running) = self.running.get(&worker) else {
+            return;
+        };
+        let Some(channel) = &running.channel else {
+            return;
+        };
+        let shared = share.and_then(|id| self.listeners.get_mut(&id)?.share(running.slot));
+        // One whose channel is closed or full of what it does not read is told nothing.
+        let _ = match shared {
+            Some((kind, fd)) => channel
+                .hand_over(kind, body.into(), fd)
+                .map(drop)
+                .map_err(drop),
+            None => channel.send_cluster(&body).map_err(drop),
+        };
+    }
+
+    fn give(
+        &mut self,
+        worker: WorkerId,
+        seq: u64,
+        act: &ToWorker,
+        conn: OwnedFd,
+    ) -> Result<(), OwnedFd> {
+        let body = Bytes::from(self.body(seq, act));
+        let Some(running) = self.running.get_mut(&worker) else {
+            return Err(conn);
+        };
+        let Some(channel) = &running.channel else {
+            return Err(conn);
+        };
+        match channel.hand_over(HandleKind::Native, body, conn) {
+            Ok(ticket) => {
+                running.tickets.insert(ticket, seq);
+                Ok(())
+            }
+            Err((_, conn)) => Err(conn),
+        }
+    }
+
+    fn told(&mut self, told: Told, now: Instant) {
+        match told {
+            Told::Online(worker) => self.tell(Event::Online { worker }),
+            Told::Listening {
+                worker,
+                query,
+                self_bound,
+            } => self.listening(worker, &query, self_bound, now),
+            Told::ListenFailed {
+                worker,
+                query,
+                errno,
+            } => self.listen_failed(worker, &query, errno),
+            Told::Leaving(worker) => {
+                if let Some(running) = self.running.get_mut(&worker) {
+                    running.is_expected = true;
+                }
+                self.supervisor.leaving(worker, now);
+            }
+            Told::Stuck { worker, waited } => {
+                self.tell(Event::Stuck { worker, waited });
+                self.kill(worker);
+            }
+            Told::Holders(id) => self.look_at(id, now),
+        }
+    }
+
+    fn listening(&mut self, worker: WorkerId, query: &Query, self_bound: bool, now: Instant) {
+        self.tell(Event::Listening {
+            worker,
+            at: Address::of(query, None),
+            self_bound,
+        });
+        if self.spec.ready == Ready::Listening {
+            self.supervisor.ready(worker, now);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A worker's process, as far as the owner holds it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use procession_core::cluster::Slot;
+use procession_core::ipc::handles::Ticket;
+use procession_sys::Process;
+use tokio_util::sync::CancellationToken;
+
+use super::{OBSERVE, Owner};
+use crate::ipc::Sender;
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) slot: Slot,
+    pub(super) pid: u32,
+    pub(super) born: Instant,
+    pub(super) restarts: u32,
+    pub(super) process: Process,
+    /// Kills it and its tree.
+    pub(super) kill: CancellationToken,
+    pub(super) channel: Option<Sender>,
+    /// Connections in the channel, and the numbers under which they were given.
+    pub(super) tickets: HashMap<Ticket, u64>,
+    /// Its end is no surprise.
+    pub(super) is_expected: bool,
+    pub(super) ready_at: Option<Instant>,
+    /// Share of a core, lately.
+    pub(super) cpu: Option<f32>,
+    seen: Option<(Instant, Duration)>,
+}
+
+impl Running {
+    pub(super) fn new(slot: Slot, restarts: u32, process: Process, now: Instant) -> Self {
+        Self {
+            slot,
+            pid: process.id(),
+            born: now,
+            restarts,
+            process,
+            kill: CancellationToken::new(),
+            channel: None,
+            tickets: HashMap::new(),
+            is_expected: false,
+            ready_at: None,
+            cpu: None,
+            seen: None,
+        }
+    }
+
+    /// Looks at the process: says whether it is stopped.
+    fn look(&mut self, now: Instant) -> bool {
+        let Ok(load) = procession_sys::process_load(self.pid) else {
+            self.cpu = None;
+            return false;
+        };
+        if let Some((then, used)) = self.seen.replace((now, load.cpu)) {
+            let wall = now.saturating_duration_since(then).as_secs_f32();
+            let cpu = load.cpu.saturating_sub(used).as_secs_f32();
+            self.cpu = (wall > 0.0).then(|| cpu / wall);
+        }
+        load.state == 'T'
+    }
+}
+
+impl Owner {
+    /// The processes have something to do: look at them in a while.
+    pub(super) fn observe_soon(&mut self, now: Instant) {
+        if self.observe_at.is_none() {
+            self.observe_at = now.checked_add(OBSERVE);
+        }
+    }
+
+    /// Looks at the processes, and goes on doing so while they are at work.
+    pub(super) fn observe(&mut self, now: Instant) {
+        let mut is_busy = false;
+        for (worker, running) in &mut self.running {
+            let is_stopped = running.look(now);
+            is_busy |= is_stopped || running.cpu.is_some_and(|cpu| cpu > 0.01);
+            self.machine.observed(*worker, running.cpu, is_stopped, now);
+        }
+        self.observe_at = is_busy.then(|| now.checked_add(OBSERVE)).flatten();
+    }
+}

@@ -1,0 +1,148 @@
+//! What a cluster is to be. Plain data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession_core::cluster::WorkerId;
+use procession_core::cluster::balance::Policy;
+use procession_core::cluster::primary::Addresses;
+use procession_core::cluster::restart::Restart;
+use procession_core::cluster::supervise::{Plan, Ready, StopPlan};
+
+use crate::child_process::Command;
+use crate::ipc::{Limits, Serialization};
+
+/// What a cluster is to be: which program, how many times, and how it is kept alive.
+///
+/// # Node
+///
+/// `cluster.setupPrimary`, and what programs write around it.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The program of each worker. It gets a channel and `NODE_UNIQUE_ID`;
+    /// its standard output and error become events unless set otherwise.
+    pub command: Command,
+    /// How many workers. Default: one for each CPU that we may use, also by
+    /// affinity and the CPU quota of the control group.
+    pub workers: u32,
+    /// Who gets a connection. Default: [`Policy::Auto`].
+    pub balance: Policy,
+    /// What happens when a worker dies.
+    pub restart: Restart,
+    /// What makes a worker ready. Default: it listens.
+    pub ready: Ready,
+    /// How long a worker may take to become ready. Default: 30 s.
+    pub ready_timeout: Duration,
+    /// How workers are stopped: disconnect, 5 s, `SIGTERM`, 5 s, `SIGKILL`.
+    pub stop: StopPlan,
+    /// How long a worker may leave a connection unanswered, before it is killed
+    /// and its connections are given to others. Default: 30 s.
+    pub stuck_after: Duration,
+    /// How messages are written. Default: `json`.
+    pub serialization: Serialization,
+    /// Sockets that every worker finds from descriptor 3 on (`LISTEN_FDS`), for
+    /// programs that do not speak with us. Default: none. With any, workers get no channel.
+    pub listen: Vec<Listen>,
+    /// What workers may listen on. Default: anything.
+    pub addresses: Addresses,
+    /// Debugger ports. Default: Node's way, if the workers are started with `--inspect`.
+    pub inspect: Inspect,
+    /// What one worker may ask of us.
+    pub quotas: Quotas,
+}
+
+/// A socket that workers inherit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP. Port 0 is one free port for all.
+    Tcp(SocketAddr),
+    /// A Unix socket. The file is ours, and removed at the end.
+    Unix(PathBuf),
+}
+
+/// Where the workers' debuggers listen.
+///
+/// # Node
+///
+/// `inspectPort` of `cluster.setupPrimary`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inspect {
+    /// When the workers' own options say `--inspect`: the port there (9229) plus the
+    /// worker's number.
+    #[default]
+    Counted,
+    /// This port for all: with 0 each takes a free one.
+    Port(u16),
+}
+
+/// What one worker may ask of the primary, so that a broken one harms only itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Listeners it holds at once; more are refused with `EMFILE`. Default: 64.
+    pub listeners: usize,
+    /// Connections that wait in the primary for a worker, for each listener;
+    /// behind them those in the kernel's backlog do. Default: 128.
+    pub queue: usize,
+    /// Of its channel.
+    pub ipc: Limits,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            listeners: 64,
+            queue: 128,
+            ipc: Limits::default(),
+        }
+    }
+}
+
+impl Inspect {
+    /// Gives a Node worker a debugger port of its own, if it is to have one.
+    pub(super) fn apply(self, command: &mut Command, worker: WorkerId) {
+        const FIRST: u32 = 9229;
+        let Some(asked) = command.inspect_port() else {
+            return;
+        };
+        let port = match self {
+            Self::Counted => u32::from(asked.unwrap_or(0)).max(FIRST) + worker.0,
+            Self::Port(port) => port.into(),
+        };
+        command.exec_args([format!("--inspect-port={port}")]);
+    }
+}
+
+impl Spec {
+    /// One worker for each CPU, and defaults that serve unmodified servers well.
+    #[must_use]
+    pub fn new(command: Command) -> Self {
+        let plan = Plan::default();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            command,
+            workers: u32::try_from(cpus).unwrap_or(u32::MAX),
+            balance: Policy::default(),
+            restart: plan.restart,
+            ready: plan.ready,
+            ready_timeout: plan.ready_timeout,
+            stop: plan.stop,
+            stuck_after: Duration::from_secs(30),
+            serialization: Serialization::Json,
+            listen: Vec::new(),
+            addresses: Addresses::default(),
+            inspect: Inspect::default(),
+            quotas: Quotas::default(),
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        Plan {
+            workers: self.workers,
+            restart: self.restart.clone(),
+            ready: self.ready.clone(),
+            ready_timeout: self.ready_timeout,
+            stop: self.stop,
+        }
+    }
+}
