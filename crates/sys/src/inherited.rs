@@ -15,6 +15,7 @@ use crate::fd_kind::{FdKind, fd_kind};
 use crate::io::dev_null;
 
 const CHANNEL_FD: &str = "NODE_CHANNEL_FD";
+const UNIQUE_ID: &str = "NODE_UNIQUE_ID";
 const SERIALIZATION: &str = "NODE_CHANNEL_SERIALIZATION_MODE";
 
 /// The channel that our parent gave us.
@@ -107,6 +108,8 @@ impl InheritedChannel {
         *taken = true;
         forget(CHANNEL_FD);
         forget(SERIALIZATION);
+        // Whose child we are in its cluster is nothing for our own children either.
+        forget(UNIQUE_ID);
         Ok(Some(Self {
             fd,
             serialization: serialization.map(|mode| mode.to_string_lossy().into_owned()),

@@ -163,7 +163,7 @@ fn the_first_candidate_that_exists_is_run() {
 fn the_child_has_the_declared_descriptors_and_no_other() {
     // Open in the parent, and deliberately not close-on-exec.
     let leaky = dev_null().unwrap();
-    rustix::io::fcntl_setfd(&leaky, rustix::io::FdFlags::empty()).unwrap();
+    rustix::io::fcntl_setfd(&leaky, FdFlags::empty()).unwrap();
     let (listing, how) = shell("ls /proc/self/fd | tr '\\n' ' '", |plan| {
         let null = plan.fds[0].source;
         plan.fds.push(FdAssignment {

@@ -6,14 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use procession_core::cluster::protocol::{AddressType, Query};
 
 use super::error::StartError;
+use super::event::Address;
 use super::sockets::{self, Bound};
 use super::spec::Listen;
+use super::status::ListenerStatus;
 use crate::child_process::Command;
 
 /// The sockets of [`Spec::listen`](super::Spec::listen).
 #[derive(Debug)]
 pub(super) struct Inherited {
-    bound: Vec<Bound>,
+    bound: Vec<(Address, Bound)>,
 }
 
 impl Inherited {
@@ -22,15 +24,27 @@ impl Inherited {
         Ok(Self { bound })
     }
 
+    /// For display: nothing is known of them but where they are.
+    pub(super) fn statuses(&self) -> impl Iterator<Item = ListenerStatus> + '_ {
+        self.bound.iter().map(|(at, _)| ListenerStatus {
+            at: at.clone(),
+            mode: None,
+            rate: None,
+            accepted: 0,
+            waiting: 0,
+            holders: Vec::new(),
+        })
+    }
+
     /// `LISTEN_FDS`, and `PORT` for the first that has one.
     pub(super) fn pass(&self, command: &mut Command) {
-        for bound in &self.bound {
+        for (_, bound) in &self.bound {
             // Out of descriptors: the start fails of the same, and says so.
             if let Ok(copy) = blocking_copy(bound) {
                 command.listen_fd(copy);
             }
         }
-        let mut ports = self.bound.iter().filter_map(|bound| bound.at);
+        let mut ports = self.bound.iter().filter_map(|(_, bound)| bound.at);
         if let Some(at) = ports.next() {
             command.env("PORT", at.port());
         }
@@ -43,7 +57,7 @@ fn blocking_copy(bound: &Bound) -> io::Result<OwnedFd> {
     bound.fd.try_clone()
 }
 
-fn bind(listen: &Listen) -> Result<Bound, StartError> {
+fn bind(listen: &Listen) -> Result<(Address, Bound), StartError> {
     let query = match listen {
         Listen::Tcp(at) => Query {
             address: Some(at.ip().to_string()),
@@ -62,7 +76,7 @@ fn bind(listen: &Listen) -> Result<Bound, StartError> {
             ..Query::default()
         },
     };
-    sockets::bind(&query).map_err(|source| StartError::Listen {
+    let bound = sockets::bind(&query).map_err(|source| StartError::Listen {
         address: match listen {
             Listen::Tcp(at) => at.to_string(),
             Listen::Unix(path) => path.display().to_string(),
@@ -71,5 +85,6 @@ fn bind(listen: &Listen) -> Result<Bound, StartError> {
             .then(|| sockets::holder(&query))
             .flatten(),
         source,
-    })
+    })?;
+    Ok((Address::of(&query, bound.at), bound))
 }

@@ -218,7 +218,7 @@ pub struct Back<C> {
 
 /// How long a listener stays that its last worker closed and lives on: that
 /// worker may be leaving, and another come.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The primary's side of Node's cluster. `C` is a connection.
 #[derive(Debug)]
@@ -378,14 +378,18 @@ impl<C> Primary<C> {
         abandoned.chain(workers).min()
     }
 
-    /// Whether a worker holds this listener and takes what comes.
+    /// Whether a worker holds this listener and is to stay.
     #[must_use]
     pub fn serves(&self, listener: ListenerId, worker: WorkerId) -> bool {
         let holds = self
             .listeners
             .get(&listener)
             .is_some_and(|listener| listener.holders.contains(&worker));
-        holds && self.workers.get(&worker).is_some_and(Worker::is_open)
+        holds
+            && self
+                .workers
+                .get(&worker)
+                .is_some_and(|worker| worker.phase == Phase::Open)
     }
 
     /// How many more connections may wait for a worker.

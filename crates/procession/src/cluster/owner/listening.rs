@@ -254,7 +254,9 @@ impl Owner {
             let (worker, it) = in_slot.next()?;
             Some(in_slot_of(*worker, it, machine.serves(id, *worker), now))
         };
-        for (slot, most) in group.look(own, now, who) {
+        let steal = group.look(own, now, who);
+        self.pass_on_what_is_seen(now);
+        for (slot, most) in steal {
             for _ in 0..most {
                 let room = self.machine.room(id);
                 let listener = self.listeners.get(&id).and_then(Listening::group);

@@ -91,6 +91,7 @@ impl Owner {
                     holders: view.holders,
                 })
             })
+            .chain(self.inherited.statuses())
             .collect()
     }
 }

@@ -1,6 +1,6 @@
 //! A worker's process, as far as the owner holds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use procession_core::cluster::Slot;
@@ -8,7 +8,7 @@ use procession_core::ipc::handles::Ticket;
 use procession_sys::Process;
 use tokio_util::sync::CancellationToken;
 
-use super::{OBSERVE, Owner};
+use super::{Listening, OBSERVE, Owner};
 use crate::ipc::Sender;
 
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Running {
     /// Its end is no surprise.
     pub(super) is_expected: bool,
     pub(super) ready_at: Option<Instant>,
+    /// Its process is stopped, when that was last looked at.
+    pub(super) is_stopped: bool,
     /// Share of a core, lately.
     pub(super) cpu: Option<f32>,
     seen: Option<(Instant, Duration)>,
@@ -44,23 +46,24 @@ impl Running {
             tickets: HashMap::new(),
             is_expected: false,
             ready_at: None,
+            is_stopped: false,
             cpu: None,
             seen: None,
         }
     }
 
-    /// Looks at the process: says whether it is stopped.
-    fn look(&mut self, now: Instant) -> bool {
+    /// Looks at the process.
+    fn look(&mut self, now: Instant) {
         let Ok(load) = procession_sys::process_load(self.pid) else {
-            self.cpu = None;
-            return false;
+            (self.cpu, self.is_stopped) = (None, false);
+            return;
         };
         if let Some((then, used)) = self.seen.replace((now, load.cpu)) {
             let wall = now.saturating_duration_since(then).as_secs_f32();
             let cpu = load.cpu.saturating_sub(used).as_secs_f32();
             self.cpu = (wall > 0.0).then(|| cpu / wall);
         }
-        load.state == 'T'
+        self.is_stopped = load.state == 'T';
     }
 }
 
@@ -72,14 +75,24 @@ impl Owner {
         }
     }
 
+    /// Who is stopped, or rests because it was stuck, is given nothing.
+    pub(super) fn pass_on_what_is_seen(&mut self, now: Instant) {
+        let groups = self.listeners.values().filter_map(Listening::group);
+        let resting: BTreeSet<Slot> = groups.flat_map(|group| group.spread.resting()).collect();
+        for (worker, running) in &self.running {
+            let is_out = running.is_stopped || resting.contains(&running.slot);
+            self.machine.observed(*worker, running.cpu, is_out, now);
+        }
+    }
+
     /// Looks at the processes, and goes on doing so while they are at work.
     pub(super) fn observe(&mut self, now: Instant) {
         let mut is_busy = false;
-        for (worker, running) in &mut self.running {
-            let is_stopped = running.look(now);
-            is_busy |= is_stopped || running.cpu.is_some_and(|cpu| cpu > 0.01);
-            self.machine.observed(*worker, running.cpu, is_stopped, now);
+        for running in self.running.values_mut() {
+            running.look(now);
+            is_busy |= running.is_stopped || running.cpu.is_some_and(|cpu| cpu > 0.01);
         }
+        self.pass_on_what_is_seen(now);
         self.observe_at = is_busy.then(|| now.checked_add(OBSERVE)).flatten();
     }
 }
