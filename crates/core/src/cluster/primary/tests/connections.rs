@@ -282,7 +282,10 @@ fn a_stopped_worker_gets_nothing_until_it_goes_on() {
         stage.carry_out();
     };
     seen(&mut stage, true);
-    assert!(!stage.primary.serves(ListenerId(0), WorkerId(1)));
+    assert!(
+        stage.primary.serves(ListenerId(0), WorkerId(1)),
+        "it still holds it"
+    );
     stage.arrives(0);
     assert_eq!(stage.lines(), [""; 0]);
     seen(&mut stage, false);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::LINGER;
 use super::*;
 
 /// What is bound, and what the first worker is answered.
@@ -223,7 +224,7 @@ fn what_all_have_closed_and_live_on_is_closed_after_a_while() {
     stage.pass(ms(1_000));
     stage.close(2, KEY);
     assert_eq!(stage.lines(), ["holders 0", "holders 0"]);
-    stage.pass(ms(99));
+    stage.pass(LINGER - ms(1));
     assert_eq!(stage.lines(), [""; 0]);
     stage.pass(ms(1));
     assert_eq!(stage.lines(), ["unbind 0"]);
