@@ -23,6 +23,9 @@ pub struct Spec {
     /// The program of each worker. It gets a channel and `NODE_UNIQUE_ID`;
     /// its standard output and error become events unless set otherwise.
     pub command: Command,
+    /// Further programs: the places take turns with them, so that several versions of
+    /// Node, Rust servers and others serve one port. Default: none.
+    pub mixed_with: Vec<Command>,
     /// How many workers. Default: one for each CPU that we may use, also by
     /// affinity and the CPU quota of the control group.
     pub workers: u32,
@@ -121,6 +124,7 @@ impl Spec {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             command,
+            mixed_with: Vec::new(),
             workers: u32::try_from(cpus).unwrap_or(u32::MAX),
             balance: Policy::default(),
             restart: plan.restart,

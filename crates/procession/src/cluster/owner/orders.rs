@@ -101,7 +101,7 @@ impl Owner {
     }
 
     fn start(&mut self, worker: WorkerId, slot: Slot, restarts: u32, now: Instant) {
-        let command = self.command(worker);
+        let command = self.command(worker, slot);
         match Child::spawn_for_cluster(&command) {
             Ok(child) => {
                 let mut running = Running::new(slot, restarts, child.process(), now);
@@ -137,8 +137,12 @@ impl Owner {
     }
 
     /// The program of one worker.
-    fn command(&self, worker: WorkerId) -> Command {
-        let mut command = self.spec.command.clone();
+    fn command(&self, worker: WorkerId, slot: Slot) -> Command {
+        let programs = self.spec.mixed_with.len() + 1;
+        let mut command = match slot.0 as usize % programs {
+            0 => self.spec.command.clone(),
+            other => self.spec.mixed_with[other - 1].clone(),
+        };
         command
             .env("NODE_UNIQUE_ID", worker.0)
             .tree(Tree::Contain)
