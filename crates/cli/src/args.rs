@@ -1,5 +1,8 @@
 //! The command line: typed flags, and one clear message where it makes no sense.
 
+mod run;
+
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +13,8 @@ use crate::commands;
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
 
+pub(crate) use run::{Listen, Run};
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -17,6 +22,10 @@ pub(crate) enum Request {
     Say(String),
     /// To look at the machine.
     Doctor(Format),
+    /// To run a program as workers that share its ports.
+    Run(Box<Run>),
+    /// To say how the cluster that answers at this socket stands.
+    Status(PathBuf),
     /// To run a program and show what it and its children say to each other.
     Trace(Trace),
     /// To become a program whose channel is read along.
@@ -120,6 +129,14 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a server on every core: workers that share its ports and are replaced when they die
+    #[command(after_help = run::HELP)]
+    Run(Box<Run>),
+    /// Say how a cluster stands that `run --status SOCKET` has started, as JSON
+    Status {
+        /// Where it answers
+        socket: PathBuf,
+    },
     /// Say what this machine offers for starting and ending processes
     Doctor {
         /// Write JSON
@@ -156,6 +173,8 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Request,
         Ok(Flags {
             command: Some(command),
         }) => Ok(match command {
+            Command::Run(run) => Request::Run(run),
+            Command::Status { socket } => Request::Status(socket),
             Command::Doctor { json } => Request::Doctor(Format::of(json)),
             Command::Trace(trace) => Request::Trace(trace),
             Command::Relay(relay) => Request::Relay(relay),
@@ -169,6 +188,10 @@ fn said_or_refused(error: &clap::Error) -> Result<Request, Failure> {
     let kind = error.kind();
     if kind == ErrorKind::DisplayHelp || kind == ErrorKind::DisplayVersion {
         return Ok(Request::Say(page(&error.render())));
+    }
+    if let Some(refused) = error.source().and_then(|source| source.downcast_ref()) {
+        let run::Refused { message, hint } = refused;
+        return Err(Failure::new(Exit::Usage, message, *hint));
     }
     let text = |kind| text_of(error.get(kind)?);
     let hint = text(ContextKind::SuggestedSubcommand)
@@ -224,7 +247,18 @@ mod tests {
 
     #[test]
     fn the_help_tells_every_exit_code() {
-        let told = |exit: Exit| exit::TEXT.contains(&format!("\n  {}  ", exit as u8));
-        assert!([Exit::Success, Exit::Failure, Exit::Usage, Exit::Unfit].map(told) == [true; 4]);
+        let told = |exit: Exit| exit::TEXT.contains(&format!("\n  {}", exit as u8));
+        let all = [
+            Exit::Success,
+            Exit::Failure,
+            Exit::Usage,
+            Exit::Unfit,
+            Exit::GaveUp,
+            Exit::NeverReady,
+            Exit::PortTaken,
+            Exit::CannotListen,
+            Exit::NotRun,
+        ];
+        assert_eq!(all.map(told), [true; 9]);
     }
 }

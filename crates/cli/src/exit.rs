@@ -14,6 +14,18 @@ pub(crate) enum Exit {
     Usage = 2,
     /// This machine lacks something that procession cannot do without.
     Unfit = 3,
+    /// `run`: the workers kept dying, and no more are started.
+    GaveUp = 4,
+    /// `run`: no worker was ever ready, though it lived.
+    NeverReady = 5,
+    /// `run`: somebody else listens there.
+    PortTaken = 6,
+    /// `run`: we may not listen there, or there is no such address.
+    CannotListen = 7,
+    /// There is such a program, and it cannot be run.
+    NotRun = 126,
+    /// There is no such program.
+    NotFound = 127,
 }
 
 /// What `--help` says about them.
@@ -22,7 +34,14 @@ Exit codes:
   0  done, or the reader of the output went away
   1  it went wrong
   2  the command line cannot be understood
-  3  this machine lacks something that procession cannot do without";
+  3  this machine lacks something that procession cannot do without
+`run` also ends with
+  4  workers kept dying, and no more were started
+  5  no worker was ever ready
+  6  the address is taken
+  7  the address cannot be listened on: no permission, no such address
+  126, 127  the program cannot be run, there is no such program
+  128+n  signal n came, and a worker had to be killed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

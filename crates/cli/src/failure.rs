@@ -32,6 +32,17 @@ impl Failure {
         self
     }
 
+    /// Adds a cause in words.
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// With which code it ends.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Tells it on standard error.
     pub(crate) fn tell(&self) -> ExitCode {
         // Where standard error is gone too, the exit code is all that is left.

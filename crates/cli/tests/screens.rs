@@ -58,6 +58,8 @@ Starts, watches and ends processes the way Node does
 Usage: procession [COMMAND]
 
 Commands:
+  run     Run a server on every core: workers that share its ports and are replaced when they die
+  status  Say how a cluster stands that `run --status SOCKET` has started, as JSON
   doctor  Say what this machine offers for starting and ending processes
   trace   Run a program and show what it and its forked children say to each other
   relay   Become a program whose channel is read along: what `trace` starts for a child
@@ -72,6 +74,13 @@ Exit codes:
   1  it went wrong
   2  the command line cannot be understood
   3  this machine lacks something that procession cannot do without
+`run` also ends with
+  4  workers kept dying, and no more were started
+  5  no worker was ever ready
+  6  the address is taken
+  7  the address cannot be listened on: no permission, no such address
+  126, 127  the program cannot be run, there is no such program
+  128+n  signal n came, and a worker had to be killed
 ";
 
 #[test]
@@ -107,6 +116,63 @@ Options:
     }
 }
 
+const RUN_HELP: &str = "\
+Run a server on every core: workers that share its ports and are replaced when they die
+
+Usage: procession run [OPTIONS] <PROGRAM>...
+
+Arguments:
+  <PROGRAM>...  The program and its arguments
+
+Options:
+  -i, --instances <N>          How many workers: a number, `max` (one for each CPU), `-1` (one less) [default: max]
+      --name <NAME>            What the app is called in what is written
+      --balance <POLICY>       Who gets a connection [default: auto]
+      --listen <ADDRESS>       Give workers this listening socket: HOST:PORT, PORT, or a path with a slash
+      --env <NAME=VALUE>       Set a variable of the workers
+      --env-file <FILE>        Read variables from FILE; those that are set already stay
+      --cwd <DIR>              Run the workers in DIR
+      --interpreter <PROGRAM>  Run PROGRAM with this one: another Node, `python3`
+      --node-args <OPTIONS>    Options for Node, separated by spaces
+      --kill-timeout <TIME>    How long a worker may take to leave [default: 8s]
+      --ready-timeout <TIME>   How long a worker may take to become ready [default: 30s]
+      --ready <WHAT>           What makes a worker ready: listening, message[=TEXT], started, or a time
+      --no-restart             Replace nobody: ends with the last worker
+      --max-restarts <N>       Give up at this many restarts in 60 s [default: 10]
+      --serialization <HOW>    How messages are written: json, advanced [default: json]
+      --status <SOCKET>        Answer `procession status SOCKET` of the same user
+      --raw                    Write what workers write as it is, without their numbers
+      --json                   Write everything to standard output as JSON, one object a line
+      --no-color               Write without colour, also on a terminal
+  -h, --help                   Print help
+
+PROGRAM runs with Node if it is a JavaScript module (js, mjs, cjs, ts, mts, cts),
+else as it is. A Node server needs no change: what its workers listen on is shared.
+A program of another language gets its sockets with --listen: LISTEN_FDS (from
+descriptor 3 on), and PORT.
+
+Policies: auto, spread, least-busy, round-robin, random-two, weighted=3,1, ip-hash,
+cookie=NAME, kernel. Times are seconds, or end in ms, s or m.
+
+A worker that is stopped has half of --kill-timeout to finish what it serves; then
+it gets SIGTERM, and at the end SIGKILL. Workers with --listen get SIGTERM at once.
+
+Signals: INT, TERM, HUP and QUIT stop; once more (a second later) kills.
+TTIN and TTOU add and remove a worker. USR1 writes the status as JSON to standard
+error. USR2 goes to all workers.
+
+The exit code is 0 after a stop. When a worker had to be killed, it is 128 and the
+number of the signal that we got. With --no-restart it is that of the first worker
+that failed. `procession --help` tells the others.
+";
+
+#[test]
+fn help_of_run() {
+    let (code, help, errors) = screen(&["run", "--help"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(help, RUN_HELP);
+}
+
 #[test]
 fn bad_usage_is_one_message_with_a_suggestion_and_code_2() {
     let cases: &[(&[&str], &str)] = &[
@@ -130,6 +196,15 @@ fn bad_usage_is_one_message_with_a_suggestion_and_code_2() {
         (
             &["trace"],
             "error: <PROGRAM>... is missing\n\nhint: `procession --help` shows what there is\n",
+        ),
+        (
+            &["run"],
+            "error: <PROGRAM>... is missing\n\nhint: `procession --help` shows what there is\n",
+        ),
+        (
+            &["run", "--raw", "--json", "server.js"],
+            "error: the argument '--raw' cannot be used with '--json'\n\n\
+             hint: `procession --help` shows what there is\n",
         ),
         (
             &["doctor", "now"],

@@ -1,6 +1,10 @@
 //! A cluster of our own primary: Rust workers, Node's, and both at once.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of all that happens a test looks for one thing"
+)]
 
 #[expect(dead_code, reason = "the children here are servers")]
 mod support;

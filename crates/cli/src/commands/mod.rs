@@ -2,6 +2,8 @@
 
 mod doctor;
 mod relay;
+mod run;
+mod status;
 mod trace;
 
 use std::io::{self, Write};
@@ -19,6 +21,8 @@ pub(crate) fn run(request: &Request) -> Result<ExitCode, Failure> {
     match request {
         Request::Say(text) => say(text)?,
         Request::Doctor(format) => doctor::run(*format)?,
+        Request::Run(run) => return run::run(run),
+        Request::Status(socket) => say(&status::ask(socket)?)?,
         Request::Trace(trace) => return trace::run(trace),
         Request::Relay(relay) => return relay::run(relay),
         Request::Between(between) => relay::stand(between)?,

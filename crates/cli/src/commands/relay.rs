@@ -21,10 +21,6 @@ use crate::render::trace::Printer;
 /// The command that is the relay itself.
 pub(crate) const BETWEEN: &str = "relay-between";
 
-/// The codes of a shell that cannot become a program.
-const NOT_FOUND: u8 = 127;
-const NOT_RUN: u8 = 126;
-
 /// Puts the relay there, if there is a channel, and becomes the program.
 pub(crate) fn run(relay: &Relay) -> Result<ExitCode, Failure> {
     if let Err(error) = insert(|place| between(relay, place)) {
@@ -47,9 +43,9 @@ pub(crate) fn run(relay: &Relay) -> Result<ExitCode, Failure> {
         .caused_by(&error)
         .tell();
     Ok(ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
-        NOT_FOUND
+        Exit::NotFound
     } else {
-        NOT_RUN
+        Exit::NotRun
     }))
 }
 

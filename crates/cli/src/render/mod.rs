@@ -1,6 +1,7 @@
 //! Plain text for terminals and files: aligned columns, no more than 80 wide where words allow.
 
 mod paint;
+pub(crate) mod run;
 pub(crate) mod trace;
 
 pub(crate) use paint::{Paint, Tone};

@@ -41,6 +41,18 @@ impl Paint {
         )
     }
 
+    /// The text in one of some colours, the same for the same number.
+    pub(crate) fn tell_apart(self, number: u32, text: &str) -> String {
+        const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 96];
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Coloured => {
+                let colour = COLOURS[number as usize % COLOURS.len()];
+                format!("\x1b[{colour}m{text}\x1b[0m")
+            }
+        }
+    }
+
     fn choose(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
         let minds = no_color.is_some_and(|value| !value.is_empty());
         let dumb = term.is_none_or(|term| term == "dumb");

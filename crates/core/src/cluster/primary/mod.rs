@@ -192,6 +192,17 @@ pub enum Told {
     Holders(ListenerId),
 }
 
+/// What a worker's process is seen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It runs, or waits for work.
+    Running,
+    /// It does not take what waits for it.
+    Busy,
+    /// It was stopped: `SIGSTOP`, Ctrl-Z.
+    Stopped,
+}
+
 /// A connection that arrived.
 #[derive(Debug)]
 pub struct Arrival<C> {
@@ -294,12 +305,12 @@ impl<C> Primary<C> {
     }
 
     /// What is seen of a worker's process.
-    pub fn observed(&mut self, worker: WorkerId, cpu: Option<f32>, stopped: bool, now: Instant) {
-        let Some(seen) = self.workers.get_mut(&worker) else {
+    pub fn observed(&mut self, worker: WorkerId, cpu: Option<f32>, seen: Seen, now: Instant) {
+        let Some(observed) = self.workers.get_mut(&worker) else {
             return;
         };
-        seen.cpu = cpu;
-        if std::mem::replace(&mut seen.is_stopped, stopped) && !stopped {
+        observed.cpu = cpu;
+        if observed.is_seen(seen, now) {
             self.dispatch_all(now);
         }
     }

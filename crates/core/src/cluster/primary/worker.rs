@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::Slot;
 use super::super::WorkerId;
 use super::super::balance::Load;
-use super::{Arrival, ListenerId};
+use super::{Arrival, ListenerId, Seen};
 
 /// How long a worker rests at first that refused a connection or lost it, and at most.
 const REST: Duration = Duration::from_millis(20);
@@ -14,6 +14,9 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// A worker that has left a connection unconfirmed for this long gets no second one.
 const SLOW: Duration = Duration::from_millis(20);
+
+/// How long a client waits for a worker that was stopped, before that is killed.
+const STOPPED: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -31,7 +34,9 @@ pub(super) struct Worker<C> {
     pub(super) free_since: u64,
     latency: Option<Duration>,
     pub(super) cpu: Option<f32>,
-    pub(super) is_stopped: bool,
+    seen: Seen,
+    /// Since when it is stopped.
+    stopped_at: Option<Instant>,
     pub(super) ready_at: Option<Instant>,
     rests_until: Option<Instant>,
     rest: Duration,
@@ -79,7 +84,8 @@ impl<C> Worker<C> {
             free_since: 0,
             latency: None,
             cpu: None,
-            is_stopped: false,
+            seen: Seen::Running,
+            stopped_at: None,
             ready_at: None,
             rests_until: None,
             rest: REST,
@@ -89,7 +95,7 @@ impl<C> Worker<C> {
 
     /// Whether it takes connections at all.
     pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open && !self.is_stopped
+        self.phase == Phase::Open && self.seen == Seen::Running
     }
 
     /// Whether it may be chosen now.
@@ -138,18 +144,37 @@ impl<C> Worker<C> {
     /// once for each.
     pub(super) fn stuck_for(&mut self, now: Instant, after: Duration) -> Option<Duration> {
         let (seq, at) = self.oldest()?;
-        let waited = now.saturating_duration_since(at);
-        if waited < after || self.told_stuck == Some(seq) {
+        if self.stuck_at(after)? > now || self.told_stuck == Some(seq) {
             return None;
         }
         self.told_stuck = Some(seq);
-        Some(waited)
+        Some(now.saturating_duration_since(at))
+    }
+
+    /// When it counts as stuck: a stopped process will not go on by itself, and has
+    /// a client that waits.
+    fn stuck_at(&self, after: Duration) -> Option<Instant> {
+        let (_, at) = self.oldest()?;
+        let usual = at.checked_add(after);
+        let stopped = self.stopped_at.map(|stopped| stopped.max(at));
+        let stopped = stopped.and_then(|at| at.checked_add(STOPPED));
+        usual.into_iter().chain(stopped).min()
+    }
+
+    /// Says whether it can be given something again.
+    pub(super) fn is_seen(&mut self, seen: Seen, now: Instant) -> bool {
+        let was = std::mem::replace(&mut self.seen, seen);
+        self.stopped_at = match seen {
+            Seen::Stopped => self.stopped_at.or(Some(now)),
+            Seen::Running | Seen::Busy => None,
+        };
+        was != Seen::Running && seen == Seen::Running
     }
 
     pub(super) fn deadline(&self, stuck_after: Duration) -> Option<Instant> {
         let untold = |(seq, _): &(u64, Instant)| self.told_stuck != Some(*seq);
         let stuck = self.oldest().filter(untold);
-        let stuck = stuck.and_then(|(_, at)| at.checked_add(stuck_after));
+        let stuck = stuck.and_then(|_| self.stuck_at(stuck_after));
         stuck.into_iter().chain(self.rests_until).min()
     }
 

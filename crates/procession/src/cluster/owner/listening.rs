@@ -218,7 +218,7 @@ impl Owner {
                 group.look_at = Some(now);
             }
         }
-        self.observe_soon(now);
+        self.observe_if_idle(now);
         self.came(id, fd, peer, now);
     }
 

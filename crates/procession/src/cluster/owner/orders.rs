@@ -10,7 +10,7 @@ use super::super::process::Process;
 use super::{Owner, Running};
 use tokio_util::sync::CancellationToken;
 
-use crate::child_process::{Child, Command, Signal, SpawnError, Tree, send};
+use crate::child_process::{Child, Command, Signal, SpawnError, send};
 
 impl Owner {
     /// Does everything that is to be done now.
@@ -145,7 +145,7 @@ impl Owner {
         };
         command
             .env("NODE_UNIQUE_ID", worker.0)
-            .tree(Tree::Contain)
+            .tree(self.tree)
             .kill_signal(Signal::KILL)
             .cancel_on(CancellationToken::new());
         command.dies_with_us();

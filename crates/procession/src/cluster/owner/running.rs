@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use procession_core::cluster::Slot;
+use procession_core::cluster::primary::Seen;
 use procession_core::ipc::handles::Ticket;
 use procession_sys::Process;
 use tokio_util::sync::CancellationToken;
@@ -68,9 +69,11 @@ impl Running {
 }
 
 impl Owner {
-    /// The processes have something to do: look at them in a while.
-    pub(super) fn observe_soon(&mut self, now: Instant) {
+    /// There is work after a pause: look at the processes before they are given any,
+    /// and again in a while.
+    pub(super) fn observe_if_idle(&mut self, now: Instant) {
         if self.observe_at.is_none() {
+            self.observe(now);
             self.observe_at = now.checked_add(OBSERVE);
         }
     }
@@ -80,8 +83,14 @@ impl Owner {
         let groups = self.listeners.values().filter_map(Listening::group);
         let resting: BTreeSet<Slot> = groups.flat_map(|group| group.spread.resting()).collect();
         for (worker, running) in &self.running {
-            let is_out = running.is_stopped || resting.contains(&running.slot);
-            self.machine.observed(*worker, running.cpu, is_out, now);
+            let seen = if running.is_stopped {
+                Seen::Stopped
+            } else if resting.contains(&running.slot) {
+                Seen::Busy
+            } else {
+                Seen::Running
+            };
+            self.machine.observed(*worker, running.cpu, seen, now);
         }
     }
 

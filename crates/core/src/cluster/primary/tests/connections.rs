@@ -278,7 +278,12 @@ fn a_stopped_worker_gets_nothing_until_it_goes_on() {
     let mut stage = Stage::round_robin(1);
     let seen = |stage: &mut Stage, stopped| {
         let now = stage.now;
-        stage.primary.observed(WorkerId(1), Some(0.5), stopped, now);
+        let seen = if stopped {
+            Seen::Stopped
+        } else {
+            Seen::Running
+        };
+        stage.primary.observed(WorkerId(1), Some(0.5), seen, now);
         stage.carry_out();
     };
     seen(&mut stage, true);
@@ -290,6 +295,22 @@ fn a_stopped_worker_gets_nothing_until_it_goes_on() {
     assert_eq!(stage.lines(), [""; 0]);
     seen(&mut stage, false);
     assert_eq!(stage.lines(), ["1: gets 0"]);
+}
+
+#[test]
+fn a_client_does_not_wait_for_a_stopped_worker_for_long() {
+    let mut stage = Stage::round_robin(2);
+    stage.arrives(0);
+    assert_eq!(stage.lines(), ["1: gets 0"]);
+    stage.pass(ms(500));
+    let now = stage.now;
+    stage
+        .primary
+        .observed(WorkerId(1), None, Seen::Stopped, now);
+    stage.pass(ms(1_999));
+    assert_eq!(stage.lines(), [""; 0]);
+    stage.pass(ms(1));
+    assert_eq!(stage.lines().len(), 1, "told of as stuck, once");
 }
 
 #[test]
