@@ -1,10 +1,11 @@
-//! `cargo xtask bench spawn` and `ipc`: ours beside the others, in the same run, in turn.
+//! `cargo xtask bench spawn`, `ipc` and `cluster`: ours beside the others, in the same run, in turn.
 //!
 //! Each contender runs in a process of its own that prints one line per round;
 //! the rounds go A B C A B C, so that whatever else the machine does meets all
 //! of them. Nothing is asserted: it prints tables, and the bars with what was seen.
 
 mod bars;
+mod cluster;
 mod machine;
 mod results;
 mod scenario;
@@ -18,8 +19,7 @@ use results::Results;
 use scenario::Scenario;
 use worker::Workers;
 
-const USAGE: &str =
-    "usage: cargo xtask bench spawn|ipc [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+const USAGE: &str = "usage: cargo xtask bench spawn|ipc|cluster [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,11 @@ impl Options {
 
 /// Runs the rounds and prints the tables.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    bench(arguments).into()
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == "cluster" => cluster::run(rest),
+        _ => bench(arguments),
+    };
+    done.into()
 }
 
 fn bench(arguments: &[String]) -> Result<(), String> {

@@ -4,15 +4,28 @@ use crate::cargo::{cargo, run as run_cargo, run_counting};
 use crate::counts::Counts;
 use crate::outcome::Outcome;
 
-const USAGE: &str = "usage: cargo xtask chaos [--rounds N]";
+const USAGE: &str = "usage: cargo xtask chaos [--rounds N] [--kills N]";
 /// Trees ended in each of the two ways; ten times as many lives.
 const ROUNDS: u32 = 1_000;
+/// Workers of a cluster killed under load.
+const KILLS: u32 = 1_000;
 /// Calls of each system call that are made to fail.
 const CALLS: &str = "10";
 
-/// Runs the tests `chaos` and `sweep` of procession with the full figures.
+/// The tests of a run, and whether all went well.
+type Ran = Result<(Counts, bool), String>;
+
+/// Which tests of violence, and how much of it; none of a kind is possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Amount {
+    rounds: u32,
+    kills: u32,
+}
+
+/// Runs the tests `chaos` and `sweep` of procession and the kills of the command line's with
+/// the full figures. Who names only one figure gets only that.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    match rounds(arguments).and_then(chaos) {
+    match amount(arguments).and_then(all) {
         Err(failure) => Err(failure).into(),
         Ok((counts, went_well)) => Outcome {
             counts: Some(counts),
@@ -21,7 +34,29 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
 }
 
-fn chaos(rounds: u32) -> Result<(Counts, bool), String> {
+fn all(amount: Amount) -> Ran {
+    let (mut counts, mut went_well) = (Counts::default(), true);
+    let mut add = |(counted, went)| {
+        counts += counted;
+        went_well &= went;
+    };
+    if amount.rounds > 0 {
+        add(chaos(amount.rounds)?);
+    }
+    if amount.kills > 0 {
+        add(kills(amount.kills)?);
+    }
+    Ok((counts, went_well))
+}
+
+fn kills(number: u32) -> Ran {
+    let words = "test --no-fail-fast --package procession-cli --test run_interop kills -- \
+                 --nocapture --test-threads 1";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    run_counting(cargo(&words).env("PROCESSION_KILLS", number.to_string()))
+}
+
+fn chaos(rounds: u32) -> Ran {
     run_cargo(&mut cargo(&[
         "build",
         "--quiet",
@@ -45,16 +80,30 @@ fn chaos(rounds: u32) -> Result<(Counts, bool), String> {
     )
 }
 
-fn rounds(arguments: &[String]) -> Result<u32, String> {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
-        [] => Ok(ROUNDS),
-        ["--rounds", number] => match number.parse() {
-            Ok(0) | Err(_) => Err(USAGE.into()),
-            Ok(rounds) => Ok(rounds),
-        },
-        _ => Err(USAGE.into()),
+fn amount(arguments: &[String]) -> Result<Amount, String> {
+    let mut amount = Amount {
+        rounds: 0,
+        kills: 0,
+    };
+    for pair in arguments.chunks(2) {
+        let [name, number] = pair else {
+            return Err(USAGE.into());
+        };
+        let number = number.parse().ok().filter(|number| *number > 0);
+        let number = number.ok_or(USAGE)?;
+        match name.as_str() {
+            "--rounds" => amount.rounds = number,
+            "--kills" => amount.kills = number,
+            _ => return Err(USAGE.into()),
+        }
     }
+    if arguments.is_empty() {
+        amount = Amount {
+            rounds: ROUNDS,
+            kills: KILLS,
+        };
+    }
+    Ok(amount)
 }
 
 #[cfg(test)]
@@ -62,14 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rounds_are_read() {
+    fn the_amount_is_read() {
         let read = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            rounds(&words)
+            amount(&words).map(|it| (it.rounds, it.kills))
         };
-        assert_eq!(read(""), Ok(ROUNDS));
-        assert_eq!(read("--rounds 7"), Ok(7));
-        for wrong in ["--rounds", "--rounds x", "--rounds 0", "7"] {
+        assert_eq!(read(""), Ok((ROUNDS, KILLS)));
+        assert_eq!(read("--rounds 7"), Ok((7, 0)));
+        assert_eq!(read("--kills 20"), Ok((0, 20)));
+        assert_eq!(read("--kills 20 --rounds 7"), Ok((7, 20)));
+        for wrong in ["--rounds", "--rounds x", "--rounds 0", "7", "--deaths 7"] {
             assert_eq!(read(wrong), Err(USAGE.to_owned()));
         }
     }

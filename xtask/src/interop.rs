@@ -47,7 +47,7 @@ fn all_nodes() -> Result<(), String> {
 }
 
 /// As npm has it in the names of its packages.
-fn platform() -> Result<&'static str, String> {
+pub(crate) fn platform() -> Result<&'static str, String> {
     match (env::consts::OS, env::consts::ARCH) {
         ("linux", "x86_64") => Ok("linux-x64"),
         ("linux", "aarch64") => Ok("linux-arm64"),
@@ -64,7 +64,7 @@ fn folder() -> PathBuf {
 }
 
 /// Installs a package of npm, unless it is there already, and finds its program.
-fn install(package: &str, version: &str, program: &str) -> Result<PathBuf, String> {
+pub(crate) fn install(package: &str, version: &str, program: &str) -> Result<PathBuf, String> {
     let folder = folder().join(format!("{package}-{version}"));
     let modules = folder.join("node_modules");
     let places = [

@@ -62,7 +62,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "chaos",
-        arguments: "[--rounds N]",
+        arguments: "[--rounds N] [--kills N]",
         does: "many rounds of kills, drops and failing system calls; takes minutes",
         run: chaos::run,
     },
@@ -86,7 +86,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "spawn|ipc [OPTION]...",
+        arguments: "spawn|ipc|cluster [OPTION]...",
         does: "ours beside the others: tables, nothing asserted",
         run: bench::run,
     },

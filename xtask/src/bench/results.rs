@@ -169,13 +169,13 @@ fn dash() -> String {
     "–".into()
 }
 
-fn shown([median, least, most]: [f64; 3]) -> String {
+pub(super) fn shown([median, least, most]: [f64; 3]) -> String {
     let digits = usize::from(most < 100.0);
     format!("{median:.digits$} [{least:.digits$}–{most:.digits$}]")
 }
 
 /// Median (the lower one of two), smallest, largest.
-fn spread(mut numbers: Vec<f64>) -> Option<[f64; 3]> {
+pub(super) fn spread(mut numbers: Vec<f64>) -> Option<[f64; 3]> {
     numbers.sort_by(f64::total_cmp);
     let median = numbers.get(numbers.len().checked_sub(1)? / 2)?;
     Some([*median, *numbers.first()?, *numbers.last()?])

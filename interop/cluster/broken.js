@@ -1,0 +1,2 @@
+// No program.
+const = 3;

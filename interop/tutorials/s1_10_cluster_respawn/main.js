@@ -1,0 +1,34 @@
+// Tutorial 001, row S1-10, verbatim: a server on all CPUs; who dies is replaced.
+// What it is lent (two CPUs, a free port for 8000, a visitor) is in lend.cjs.
+
+const cluster = require('cluster');  
+const http = require('http');  
+const os = require('os');  
+  
+if (cluster.isMaster) {  
+	console.log(`Главный процесс ${process.pid} запущен`);  
+	  
+	const numCPUs = os.cpus().length;  
+	console.log(numCPUs)  
+	  
+	for (let i = 0; i < numCPUs; i++) {  
+		cluster.fork();  
+	}  
+	  
+	cluster.on('exit', (worker, code, signal) => {  
+		console.log(`Воркер ${worker.process.pid} завершился`);  
+		// Можно перезапустить воркер, если требуется  
+		cluster.fork();  
+	});  
+
+} else {  
+	// Воркеры обрабатывают HTTP-запросы  
+	http
+	.createServer((req, res) => {  
+		res.writeHead(200, {'Content-Type': 'text/txt; charset=utf-8'});  
+		res.end(`Ответ от воркера ${process.pid}\n`);  
+	})
+	.listen(8000);  
+	  
+	console.log(`Воркер ${process.pid} запущен`);  
+}
