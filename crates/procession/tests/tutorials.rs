@@ -61,10 +61,20 @@ tutorials! {
     s1_4_execfile_node_version
     s1_5_spawn_node_version
     s1_6_fork_ping_pong
+    s1_10_cluster_respawn
+    s1_11_respawn_storm
     s2_11_exec_execfile_spawn_pipe
     s2_12_fork_heartbeats
     s2_13_fork_starts_at_once
     s2_14_disconnect_then_exit
+    s2_15_port_taken
+    s2_16_reverse_proxy
+    s2_16_pass_socket
+    s2_17_refork
+    s2_19_orphan
+    s2_19_zombie
+    s2_20_sigterm_ends_all
+    s2_21_cluster_http
     s3_6_exec_loop
     s3_7_spawn_loop_number_arg
     s3_8_fork_loop_number_arg
@@ -74,6 +84,9 @@ tutorials! {
     s4_2_exec_dir_unknown_option
     s4_3_exec_streamed_and_buffered
     s4_6_fork_both_roles
+    s4_7_cluster_fork_file
+    s4_9_worker_echo
+    s4_10_listen_without_port
 }
 
 /// Runs all runs of a row, theirs and ours, and compares.

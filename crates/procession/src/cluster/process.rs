@@ -1,13 +1,15 @@
-//! The task that looks after one worker's process.
+//! The tasks that look after one worker's process.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use procession_core::cluster::WorkerId;
 use procession_core::cluster::protocol::{BadClusterMessage, FromWorker, decode_from_worker};
 use procession_core::cluster::supervise::Ready;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::event::{Event, Output};
 use super::owner::Note;
@@ -45,126 +47,141 @@ pub(super) struct Ended {
     pub(super) last_lines: Vec<String>,
 }
 
-/// What belongs to one worker's process.
-pub(super) struct Process {
+/// Looks after a worker until it, its channel and its outputs have ended.
+///
+/// Each has a task of its own: what comes over the channel is what costs time, and
+/// nothing else is looked at for it.
+pub(super) fn tend(
     worker: WorkerId,
-    ready: Option<String>,
-    serialization: Serialization,
-    channel: Option<Receiver>,
-    stdout: Option<ChildOutput>,
-    stderr: Option<ChildOutput>,
-    stderr_tail: Tail,
-    /// Output that nobody could be told of.
-    dropped: u64,
+    mut child: Child,
+    ready: &Ready,
     events: EventSender,
-    reports: mpsc::Sender<Note>,
-}
-
-impl Process {
-    /// Looks after a worker until it and its outputs have ended.
-    pub(super) fn tend(
-        worker: WorkerId,
-        mut child: Child,
-        ready: &Ready,
-        events: EventSender,
-        reports: mpsc::Sender<Note>,
-    ) {
-        drop(child.stdin.take());
-        let channel = child.channel.take();
-        let serialization = channel
-            .as_ref()
-            .map_or(Serialization::Json, |channel| channel.tx.serialization());
-        let process = Self {
-            worker,
+    notes: mpsc::Sender<Note>,
+) {
+    drop(child.stdin.take());
+    let reports = Reports { worker, notes };
+    let tail = Arc::new(Mutex::new(Tail::default()));
+    let outputs = Outputs {
+        worker,
+        stdout: child.stdout.take(),
+        stderr: child.stderr.take(),
+        tail: Arc::clone(&tail),
+        dropped: 0,
+        events: events.clone(),
+    };
+    let outputs = tokio::spawn(outputs.pass_on());
+    let talk = child.channel.take().map(|channel| {
+        let talk = Talk {
             ready: match ready {
                 Ready::Message(text) => Some(text.clone()),
                 Ready::Listening | Ready::Started | Ready::After(_) => None,
             },
-            serialization,
-            channel: channel.map(|channel| channel.rx),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-            stderr_tail: Tail::default(),
-            dropped: 0,
+            serialization: channel.tx.serialization(),
+            channel: channel.rx,
             events,
-            reports,
+            reports: reports.clone(),
         };
-        tokio::spawn(process.run(child));
-    }
-
-    async fn run(mut self, child: Child) {
-        let outcome = {
-            let mut ending = std::pin::pin!(child.outcome());
-            loop {
-                tokio::select! {
-                    outcome = &mut ending => break outcome,
-                    () = self.next_thing() => {}
-                }
-            }
-        };
-        let until = tokio::time::Instant::now() + LAST_WORDS;
-        while self.has_something() {
-            if tokio::time::timeout_at(until, self.next_thing())
-                .await
-                .is_err()
-            {
-                break;
-            }
+        tokio::spawn(talk.pass_on())
+    });
+    tokio::spawn(async move {
+        let outcome = child.outcome().await;
+        let until = Instant::now() + LAST_WORDS;
+        if let Some(talk) = talk
+            && !is_done(talk, until).await
+        {
+            reports.send(Report::ChannelEnded(None)).await;
         }
-        if self.channel.take().is_some() {
-            self.report(Report::ChannelEnded(None)).await;
-        }
+        is_done(outputs, until).await;
+        let last_lines = lock(&tail).lines();
         let ended = Ended {
             outcome,
-            last_lines: self.stderr_tail.lines(),
+            last_lines,
         };
-        self.report(Report::Ended(Box::new(ended))).await;
-    }
+        reports.send(Report::Ended(Box::new(ended))).await;
+    });
+}
 
-    fn has_something(&self) -> bool {
-        self.channel.is_some() || self.stdout.is_some() || self.stderr.is_some()
-    }
+/// Waits for a task, and ends it when its time is over.
+async fn is_done(mut task: JoinHandle<()>, until: Instant) -> bool {
+    let done = tokio::time::timeout_at(until.into(), &mut task).await;
+    task.abort();
+    done.is_ok()
+}
 
-    /// Passes on one thing that came; for ever, if nothing can come.
-    async fn next_thing(&mut self) {
-        if !self.has_something() {
-            return std::future::pending().await;
-        }
-        tokio::select! {
-            came = incoming(&mut self.channel) => self.came(came).await,
-            read = piece(&mut self.stdout) => self.wrote(Output::Stdout, read),
-            read = piece(&mut self.stderr) => self.wrote(Output::Stderr, read),
-        }
-    }
+/// Reports on one worker.
+#[derive(Clone)]
+struct Reports {
+    worker: WorkerId,
+    notes: mpsc::Sender<Note>,
+}
 
-    async fn came(&mut self, came: Result<Option<Incoming>, ReceiveError>) {
-        match came {
-            Ok(Some(Incoming::Cluster(body, _))) => {
-                let said = decode_from_worker(self.serialization, &body);
-                self.report(said.map_or_else(Report::Nonsense, Report::Said))
-                    .await;
+impl Reports {
+    async fn send(&self, report: Report) {
+        // Without a primary there is nobody to care.
+        let _ = self.notes.send(Note::Worker(self.worker, report)).await;
+    }
+}
+
+/// What comes over the channel.
+struct Talk {
+    ready: Option<String>,
+    serialization: Serialization,
+    channel: Receiver,
+    events: EventSender,
+    reports: Reports,
+}
+
+impl Talk {
+    async fn pass_on(mut self) {
+        let end = loop {
+            match self.channel.incoming().await {
+                Ok(Some(Incoming::Cluster(body, _))) => {
+                    let said = decode_from_worker(self.serialization, &body);
+                    let report = said.map_or_else(Report::Nonsense, Report::Said);
+                    self.reports.send(report).await;
+                }
+                Ok(Some(Incoming::Settled(settled))) => {
+                    self.reports.send(Report::Settled(settled)).await;
+                }
+                Ok(Some(Incoming::Message(message))) => self.message(message).await,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
             }
-            Ok(Some(Incoming::Settled(settled))) => self.report(Report::Settled(settled)).await,
-            Ok(Some(Incoming::Message(message))) => self.message(message).await,
-            Ok(None) => self.channel_ended(None).await,
-            Err(error) => self.channel_ended(Some(error)).await,
-        }
+        };
+        self.reports.send(Report::ChannelEnded(end)).await;
     }
 
     async fn message(&mut self, message: Message) {
         if let Some(ready) = &self.ready
             && message.decode::<String>().is_ok_and(|text| text == *ready)
         {
-            self.report(Report::SaysReady).await;
+            self.reports.send(Report::SaysReady).await;
         }
-        let worker = self.worker;
+        let worker = self.reports.worker;
         // A worker whose messages nobody takes waits; the others do not.
         self.events.send(Event::Message { worker, message }).await;
     }
+}
 
-    async fn channel_ended(&mut self, error: Option<ReceiveError>) {
-        self.channel = None;
-        self.report(Report::ChannelEnded(error)).await;
+/// What is written to standard output and error.
+struct Outputs {
+    worker: WorkerId,
+    stdout: Option<ChildOutput>,
+    stderr: Option<ChildOutput>,
+    tail: Arc<Mutex<Tail>>,
+    /// Bytes that nobody could be told of.
+    dropped: u64,
+    events: EventSender,
+}
+
+impl Outputs {
+    async fn pass_on(mut self) {
+        while self.stdout.is_some() || self.stderr.is_some() {
+            tokio::select! {
+                read = piece(&mut self.stdout) => self.wrote(Output::Stdout, read),
+                read = piece(&mut self.stderr) => self.wrote(Output::Stderr, read),
+            }
+        }
     }
 
     fn wrote(&mut self, output: Output, read: std::io::Result<Bytes>) {
@@ -180,7 +197,7 @@ impl Process {
             }
         };
         if output == Output::Stderr {
-            self.stderr_tail.add(&bytes);
+            lock(&self.tail).add(&bytes);
         }
         let count = bytes.len() as u64;
         let told = self.events.tell(Event::Output {
@@ -191,18 +208,6 @@ impl Process {
         });
         self.dropped = if told { 0 } else { self.dropped + count };
     }
-
-    async fn report(&self, report: Report) {
-        // Without a primary there is nobody to care.
-        let _ = self.reports.send(Note::Worker(self.worker, report)).await;
-    }
-}
-
-async fn incoming(channel: &mut Option<Receiver>) -> Result<Option<Incoming>, ReceiveError> {
-    match channel {
-        Some(channel) => channel.incoming().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn piece(output: &mut Option<ChildOutput>) -> std::io::Result<Bytes> {
@@ -210,6 +215,10 @@ async fn piece(output: &mut Option<ChildOutput>) -> std::io::Result<Bytes> {
         Some(output) => output.read_piece(PIECE).await,
         None => std::future::pending().await,
     }
+}
+
+fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
+    tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The end of what a worker wrote to standard error.

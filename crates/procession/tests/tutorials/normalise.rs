@@ -5,6 +5,17 @@ use std::path::Path;
 
 use super::rows::Order;
 
+/// Behind these the clusters of S1-10 and S2-21 say a pid: part of rule 3.
+const PIDS_BEHIND: [&str; 7] = [
+    "процесс ",
+    "Воркер ",
+    "воркера ",
+    "[master] ",
+    "[master] worker ",
+    "[worker] ",
+    "[worker:",
+];
+
 /// Applies the rules in their order; `tmp` and `program` are the directories of rule 1.
 pub(crate) fn normalise(output: &str, tmp: &Path, program: &Path) -> String {
     let text = output
@@ -18,6 +29,9 @@ pub(crate) fn normalise(output: &str, tmp: &Path, program: &Path) -> String {
         let line = replace_words(line, "pid: ", "pid: <pid>", digits);
         let line = replace_words(&line, "ppid: ", "ppid: <its pid>", |rest| {
             digits(rest).filter(|length| pids.contains(&rest[..*length]))
+        });
+        let line = PIDS_BEHIND.iter().fold(line, |line, words| {
+            replace_words(&line, words, &format!("{words}<pid>"), digits)
         });
         let line = replace_words(&line, "v", "<version>", version);
         let line = listing(&total(&line));
@@ -188,6 +202,10 @@ fn the_rules_take_out_what_differs_and_nothing_else() {
         (
             "ppid: 12 ppid: 13\nmy pid: 12\n",
             "ppid: <its pid> ppid: 13\nmy pid: <pid>\n",
+        ),
+        (
+            "Воркер 12 процесс 1x воркер 12 [worker:7] [master] worker 8 worker 9\n",
+            "Воркер <pid> процесс <pid>x воркер 12 [worker:<pid>] [master] worker <pid> worker 9\n",
         ),
         (
             "v20.1.22 v1.2 v1.2.3x rev1.2.3\n",

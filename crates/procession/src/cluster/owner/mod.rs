@@ -142,7 +142,9 @@ impl Owner {
             }
             self.arm();
             let wake = std::future::poll_fn(|cx| self.poll_wake(cx)).await;
-            self.woken(wake, Instant::now());
+            let now = Instant::now();
+            self.woken(wake, now);
+            self.read_on(now);
         }
     }
 
@@ -163,6 +165,16 @@ impl Owner {
             return Poll::Ready(Wake::Time);
         }
         Poll::Pending
+    }
+
+    /// What else is here already, so that all of it costs one look at the clock.
+    fn read_on(&mut self, now: Instant) {
+        for _ in 0..REPORTS {
+            let Ok(note) = self.notes.try_recv() else {
+                return;
+            };
+            self.woken(Wake::Note(note), now);
+        }
     }
 
     fn woken(&mut self, wake: Wake, now: Instant) {

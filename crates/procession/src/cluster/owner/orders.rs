@@ -6,7 +6,7 @@ use procession_core::cluster::supervise::{Notice, Order, StartFailure};
 use procession_core::cluster::{Slot, WorkerId};
 
 use super::super::event::Event;
-use super::super::process::Process;
+use super::super::process;
 use super::{Owner, Running};
 use tokio_util::sync::CancellationToken;
 
@@ -16,13 +16,13 @@ impl Owner {
     /// Does everything that is to be done now.
     pub(super) fn carry_out(&mut self, now: Instant) {
         loop {
-            if let Some(order) = self.supervisor.poll(now) {
-                self.obey(order, now);
-            } else if let Some(action) = self.machine.next_action() {
+            while let Some(action) = self.machine.next_action() {
                 self.act(action, now);
-            } else {
-                return;
             }
+            let Some(order) = self.supervisor.poll(now) else {
+                return;
+            };
+            self.obey(order, now);
         }
     }
 
@@ -119,7 +119,7 @@ impl Owner {
                     pid,
                     restarts,
                 });
-                Process::tend(
+                process::tend(
                     worker,
                     child,
                     &self.spec.ready,
