@@ -16,7 +16,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(20);
 
 /// How long a client waits for a worker that was stopped, before that is killed.
-const STOPPED: Duration = Duration::from_secs(2);
+const STOPPED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {

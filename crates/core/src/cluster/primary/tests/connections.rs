@@ -307,7 +307,7 @@ fn a_client_does_not_wait_for_a_stopped_worker_for_long() {
     stage
         .primary
         .observed(WorkerId(1), None, Seen::Stopped, now);
-    stage.pass(ms(1_999));
+    stage.pass(ms(999));
     assert_eq!(stage.lines(), [""; 0]);
     stage.pass(ms(1));
     assert_eq!(stage.lines().len(), 1, "told of as stuck, once");
