@@ -115,6 +115,8 @@ function normalise(output, { folder, work }) {
     .replace(/\bpid: \d+/g, 'pid: <pid>')
     // A parent's number is right where the parent has said the same.
     .replace(/\bppid: (\d+)/g, (all, pid) => (pids.has(pid) ? 'ppid: <its pid>' : all))
+    // The clusters of S1-10 and S2-21 say pids in their own words.
+    .replace(/(процесс |Воркер |воркера |\[master\] (?:worker )?|\[worker(?:\] |:))\d+/g, '$1<pid>')
     .replace(/\bv\d+\.\d+\.\d+\b/g, '<version>')
     .replace(/^(stdout: )?total \S+$/gm, '$1total <size>')
     .replace(/^([-d][-rwx]{9})\S* +\d+ +\S+ +\S+ +(\S+) +\w+ +\d+ +[\d:]+ /gm, '$1 <owner> $2 <date> ')

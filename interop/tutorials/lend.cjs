@@ -53,7 +53,7 @@ function times(event, count) {
     return new Promise((resolve) => {
         cluster.on(event, (worker, address) => {
             count -= 1;
-            if (count === 0) setImmediate(resolve, address);
+            if (count === 0) process.nextTick(resolve, address);
         });
     });
 }

@@ -308,3 +308,50 @@ fn the_cause_of_death_comes_with_its_last_words() {
         assert_eq!(end.await, End::GaveUp, "it was never ready");
     });
 }
+
+/// Memory of this program, in KiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.unwrap().split_whitespace().nth(1);
+    number.unwrap().parse().unwrap()
+}
+
+/// `PROCESSION_RESTARTS` says how many; alone in its process it also tells how much
+/// memory they took.
+#[test]
+fn restarts_without_bounds_leave_nothing() {
+    let wanted: u64 = std::env::var("PROCESSION_RESTARTS").map_or(300, |it| it.parse().unwrap());
+    let oracle = Oracle::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut spec = spec(
+            tagged(&oracle, Command::new("/bin/false"), &[]),
+            1,
+            Policy::Auto,
+        );
+        spec.restart.first = Duration::ZERO;
+        spec.restart.budget = None;
+        let mut primary = Primary::start(spec).unwrap();
+        let control = primary.control();
+        let (mut restarts, mut before) = (0, 0);
+        while restarts < wanted {
+            restarts += until(&mut primary, |event| match event {
+                Event::Fork { restarts, .. } => Some(u64::from(*restarts > 0)),
+                _ => None,
+            })
+            .await;
+            if restarts == wanted / 10 {
+                before = memory();
+            }
+        }
+        let grown = memory().saturating_sub(before);
+        println!("{restarts} restarts, {grown} KiB more than after a tenth of them");
+        stop(primary, &control).await;
+    });
+    drop(runtime);
+    oracle.check();
+}
