@@ -1,6 +1,5 @@
 //! Unmodified servers under `procession run`.
 #![forbid(unsafe_code)]
-#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![expect(clippy::print_stderr, reason = "skips are told to the terminal")]
 

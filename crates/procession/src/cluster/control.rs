@@ -90,7 +90,8 @@ impl Control {
         self.ask(Request::Kill).await
     }
 
-    /// Stops one worker, which is not replaced.
+    /// Stops one worker, which is not replaced: there is to be one fewer. The cluster
+    /// goes on without any, and can grow again.
     ///
     /// # Errors
     ///

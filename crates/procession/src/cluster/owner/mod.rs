@@ -22,7 +22,7 @@ use procession_core::cluster::primary::{
 };
 use procession_core::cluster::supervise::{Ready, Supervisor};
 use procession_core::errno;
-use procession_sys::TreeLevel;
+use procession_sys::Platform;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -34,7 +34,6 @@ use super::inherit::Inherited;
 use super::process::Report;
 use super::queue::EventSender;
 use super::spec::Spec;
-use crate::child_process::Tree;
 use listening::Listening;
 use running::Running;
 
@@ -65,7 +64,7 @@ pub(super) struct Owner {
     running: BTreeMap<WorkerId, Running>,
     listeners: BTreeMap<ListenerId, Listening>,
     inherited: Inherited,
-    tree: Tree,
+    platform: Platform,
     events: EventSender,
     notes: mpsc::Receiver<Note>,
     note: mpsc::Sender<Note>,
@@ -113,7 +112,7 @@ impl Owner {
             running: BTreeMap::new(),
             listeners: BTreeMap::new(),
             inherited,
-            tree: tree(),
+            platform: procession_sys::platform(),
             events,
             notes,
             note,
@@ -255,17 +254,6 @@ fn terms(spec: &Spec) -> Terms {
             access: number("EACCES"),
             too_many: number("EMFILE"),
         },
-    }
-}
-
-/// What ends with a worker. Without control groups a contained worker would have to be
-/// the subreaper of its descendants, and a Node reaps none that it does not know.
-fn tree() -> Tree {
-    match procession_sys::platform().tree_level {
-        TreeLevel::Cgroup => Tree::Contain,
-        TreeLevel::Subreaper | TreeLevel::Walk | TreeLevel::Group | TreeLevel::Process => {
-            Tree::Walk
-        }
     }
 }
 

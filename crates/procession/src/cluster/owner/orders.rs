@@ -10,7 +10,8 @@ use super::super::process;
 use super::{Owner, Running};
 use tokio_util::sync::CancellationToken;
 
-use crate::child_process::{Child, Command, Signal, SpawnError, send};
+use crate::child_process::{Child, Command, Signal, SpawnError, Tree, TreeLevel, send};
+use procession_sys::Platform;
 
 impl Owner {
     /// Does everything that is to be done now.
@@ -145,10 +146,12 @@ impl Owner {
         };
         command
             .env("NODE_UNIQUE_ID", worker.0)
-            .tree(self.tree)
+            .tree(tree(&self.platform))
             .kill_signal(Signal::KILL)
             .cancel_on(CancellationToken::new());
-        command.dies_with_us();
+        if self.platform.parent_death_signal {
+            command.dies_with_us();
+        }
         if self.spec.listen.is_empty() {
             command.ipc_cluster(self.spec.serialization, self.spec.quotas.ipc);
             self.spec.inspect.apply(&mut command, worker);
@@ -156,6 +159,17 @@ impl Owner {
             self.inherited.pass(&mut command);
         }
         command
+    }
+}
+
+/// What ends with a worker. Without control groups a contained worker would have to be
+/// the subreaper of its descendants, and a Node reaps none that it does not know.
+fn tree(platform: &Platform) -> Tree {
+    match platform.tree_level {
+        TreeLevel::Cgroup => Tree::Contain,
+        TreeLevel::Subreaper | TreeLevel::Walk | TreeLevel::Group | TreeLevel::Process => {
+            Tree::Walk
+        }
     }
 }
 
