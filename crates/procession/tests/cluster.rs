@@ -221,6 +221,47 @@ fn it_grows_and_shrinks() {
     });
 }
 
+/// A worker that heeds neither its channel nor a polite signal, and its process id.
+async fn stubborn(oracle: &Oracle) -> (Primary, u32) {
+    let mut command = Command::shell("trap '' TERM; while :; do sleep 1; done");
+    command.envs([oracle.tag()]);
+    let mut spec = spec(command, 1, Policy::Auto);
+    spec.ready = procession::cluster::Ready::Started;
+    let mut primary = Primary::start(spec).unwrap();
+    let pid = until(&mut primary, |event| match event {
+        Event::Fork { pid, .. } => Some(*pid),
+        _ => None,
+    });
+    let pid = pid.await;
+    (primary, pid)
+}
+
+#[test]
+fn the_end_of_the_runtime_is_the_end_of_stubborn_workers() {
+    scene(async |oracle| {
+        let held = stubborn(oracle).await;
+        // It is held until the runtime is gone; the oracle sees whether anybody is left.
+        tokio::spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+    });
+}
+
+#[test]
+fn a_cluster_that_nobody_holds_ends_while_the_runtime_goes_on() {
+    scene(async |oracle| {
+        let (primary, pid) = stubborn(oracle).await;
+        drop(primary);
+        let gone = move || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            stat.is_err().then_some(())
+        };
+        let waiting = move || procession_testkit::wait::until("its end", gone);
+        tokio::task::spawn_blocking(waiting).await.unwrap();
+    });
+}
+
 #[test]
 fn a_cluster_that_nobody_holds_is_killed() {
     scene(async |oracle| {

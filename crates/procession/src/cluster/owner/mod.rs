@@ -69,6 +69,8 @@ pub(super) struct Owner {
     notes: mpsc::Receiver<Note>,
     note: mpsc::Sender<Note>,
     requests: mpsc::Receiver<Request>,
+    /// Somebody can still ask.
+    is_held: bool,
     started_at: Instant,
     restarts: u64,
     gave_up: bool,
@@ -117,6 +119,7 @@ impl Owner {
             notes,
             note,
             requests,
+            is_held: true,
             started_at: now,
             restarts: 0,
             gave_up: false,
@@ -148,7 +151,9 @@ impl Owner {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if let Poll::Ready(request) = self.requests.poll_recv(cx) {
+        if self.is_held
+            && let Poll::Ready(request) = self.requests.poll_recv(cx)
+        {
             return Poll::Ready(Wake::Request(request));
         }
         if let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) {
@@ -181,7 +186,7 @@ impl Owner {
             Wake::Request(Some(request)) => self.asked(request, now),
             // Nobody is left who could want it.
             Wake::Request(None) => {
-                self.requests.close();
+                self.is_held = false;
                 self.supervisor.kill_now(now);
             }
             Wake::Note(Note::Worker(worker, report)) => self.reported(worker, report, now),

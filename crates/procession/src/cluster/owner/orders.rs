@@ -148,7 +148,8 @@ impl Owner {
             .env("NODE_UNIQUE_ID", worker.0)
             .tree(tree(&self.platform))
             .kill_signal(Signal::KILL)
-            .cancel_on(CancellationToken::new());
+            .cancel_on(CancellationToken::new())
+            .kill_on_drop();
         if self.platform.parent_death_signal {
             command.dies_with_us();
         }
