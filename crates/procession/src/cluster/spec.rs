@@ -104,12 +104,14 @@ impl Default for Quotas {
 impl Inspect {
     /// Gives a Node worker a debugger port of its own, if it is to have one.
     pub(super) fn apply(self, command: &mut Command, worker: WorkerId) {
-        const FIRST: u32 = 9229;
+        const FIRST: u16 = 9229;
         let Some(asked) = command.inspect_port() else {
             return;
         };
         let port = match self {
-            Self::Counted => u32::from(asked.unwrap_or(0)).max(FIRST) + worker.0,
+            // Each takes a free one by itself.
+            Self::Counted if asked == Some(0) => 0,
+            Self::Counted => u32::from(asked.unwrap_or(FIRST)) + worker.0,
             Self::Port(port) => port.into(),
         };
         command.exec_args([format!("--inspect-port={port}")]);
@@ -147,6 +149,52 @@ impl Spec {
             ready: self.ready.clone(),
             ready_timeout: self.ready_timeout,
             stop: self.stop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(options: &[&str], inspect: Inspect, worker: u32) -> String {
+        let mut command = Command::node("server.js");
+        command.exec_args(options.iter().copied());
+        inspect.apply(&mut command, WorkerId(worker));
+        command.to_string()
+    }
+
+    #[test]
+    fn each_worker_has_a_debugger_port_of_its_own_if_any_has_one() {
+        for (options, inspect, wanted) in [
+            (&[][..], Inspect::Counted, "node server.js"),
+            (
+                &["--inspect"],
+                Inspect::Counted,
+                "node --inspect --inspect-port=9231 server.js",
+            ),
+            (
+                &["--inspect-brk=127.0.0.1:9400"],
+                Inspect::Counted,
+                "node --inspect-brk=127.0.0.1:9400 --inspect-port=9402 server.js",
+            ),
+            (
+                &["--inspect=5000"],
+                Inspect::Counted,
+                "node --inspect=5000 --inspect-port=5002 server.js",
+            ),
+            (
+                &["--inspect=0"],
+                Inspect::Counted,
+                "node --inspect=0 --inspect-port=0 server.js",
+            ),
+            (
+                &["--inspect"],
+                Inspect::Port(0),
+                "node --inspect --inspect-port=0 server.js",
+            ),
+        ] {
+            assert_eq!(started(options, inspect, 2).replace('\'', ""), wanted);
         }
     }
 }
