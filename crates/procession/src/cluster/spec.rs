@@ -105,13 +105,18 @@ impl Inspect {
     /// Gives a Node worker a debugger port of its own, if it is to have one.
     pub(super) fn apply(self, command: &mut Command, worker: WorkerId) {
         const FIRST: u16 = 9229;
+        const LOWEST: u32 = 1024;
         let Some(asked) = command.inspect_port() else {
             return;
         };
         let port = match self {
             // Each takes a free one by itself.
             Self::Counted if asked == Some(0) => 0,
-            Self::Counted => u32::from(asked.unwrap_or(FIRST)) + worker.0,
+            // Workers' numbers never come again, ports do.
+            Self::Counted => {
+                let counted = u32::from(asked.unwrap_or(FIRST)).saturating_add(worker.0);
+                LOWEST + counted.saturating_sub(LOWEST) % (u32::from(u16::MAX) + 1 - LOWEST)
+            }
             Self::Port(port) => port.into(),
         };
         command.exec_args([format!("--inspect-port={port}")]);
@@ -196,5 +201,7 @@ mod tests {
         ] {
             assert_eq!(started(options, inspect, 2).replace('\'', ""), wanted);
         }
+        let late = started(&["--inspect"], Inspect::Counted, 65_535 - 9229 + 1);
+        assert!(late.contains("--inspect-port=1024"), "{late}");
     }
 }
