@@ -108,7 +108,11 @@ fn take() {
     for gone in ["NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE"] {
         assert_eq!(env::var_os(gone), None);
     }
-    assert_eq!(env::var("NODE_UNIQUE_ID").ok(), None, "ours, not our children's");
+    assert_eq!(
+        env::var("NODE_UNIQUE_ID").ok(),
+        None,
+        "ours, not our children's"
+    );
     let again = InheritedChannel::take().unwrap_err();
     assert!(matches!(again, InheritedError::Taken), "{again}");
     send(fd.as_fd(), LAST_WORDS.as_bytes(), None).unwrap();
