@@ -136,8 +136,7 @@ impl Child {
         Ok(child)
     }
 
-    /// A worker: its outputs are pipes unless it says otherwise, it never outlives
-    /// us, and whatever it started ends with it.
+    /// A worker of a cluster: its outputs are pipes where its command does not say otherwise.
     pub(crate) fn spawn_for_cluster(command: &Command) -> Result<Self, SpawnError> {
         Self::spawn(command, Defaults::Pipes)
     }

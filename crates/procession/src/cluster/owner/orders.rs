@@ -5,13 +5,13 @@ use std::time::Instant;
 use procession_core::cluster::supervise::{Notice, Order, StartFailure};
 use procession_core::cluster::{Slot, WorkerId};
 
+use procession_sys::Platform;
+use tokio_util::sync::CancellationToken;
+
 use super::super::event::Event;
 use super::super::process;
 use super::{Owner, Running};
-use tokio_util::sync::CancellationToken;
-
 use crate::child_process::{Child, Command, Signal, SpawnError, Tree, TreeLevel, send};
-use procession_sys::Platform;
 
 impl Owner {
     /// Does everything that is to be done now.

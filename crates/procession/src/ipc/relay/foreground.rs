@@ -2,12 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::thread;
-
-use procession_sys::{Caught, Signals};
-use tokio::sync::mpsc;
 
 use crate::child_process::{Child, Exit, Signal};
+use crate::platform::{Caught, Signals};
 
 /// Signals that are meant for the program and not for who runs it.
 const PASSED_ON: [Signal; 6] = [
@@ -19,13 +16,10 @@ const PASSED_ON: [Signal; 6] = [
     Signal::USR2,
 ];
 
-/// Signals that wait to be passed on; above it the kernel keeps one of each kind.
-const QUEUE: usize = 8;
-
 /// Stands in for one program that this one runs: what is sent to us reaches it.
 #[derive(Debug)]
 pub struct Foreground {
-    signals: mpsc::Receiver<Caught>,
+    signals: Signals,
 }
 
 impl Foreground {
@@ -36,19 +30,8 @@ impl Foreground {
     ///
     /// The thread that waits for them could not be started.
     pub fn take() -> io::Result<Self> {
-        let signals = Signals::take(&PASSED_ON.map(Signal::as_raw));
-        let (caught, taken) = mpsc::channel(QUEUE);
-        thread::Builder::new()
-            .name("procession-sig".into())
-            .stack_size(64 * 1024)
-            .spawn(move || {
-                while let Ok(signal) = signals.wait() {
-                    if caught.blocking_send(signal).is_err() {
-                        return;
-                    }
-                }
-            })?;
-        Ok(Self { signals: taken })
+        let signals = Signals::take(&PASSED_ON)?;
+        Ok(Self { signals })
     }
 
     /// Waits for the child's end, and passes on what is sent to us meanwhile.
@@ -67,16 +50,16 @@ impl Foreground {
         loop {
             tokio::select! {
                 exit = child.wait() => return exit,
-                Some(caught) = self.signals.recv() => pass_on(child, caught),
+                caught = self.signals.next() => pass_on(child, caught),
             }
         }
     }
 }
 
 fn pass_on(child: &Child, caught: Caught) {
-    if let (true, Ok(signal)) = (caught.by_process, Signal::from_raw(caught.number)) {
+    if caught.by_process {
         // A child that has ended or changed its user cannot be told.
-        let _ = child.signal(signal);
+        let _ = child.signal(caught.signal);
     }
 }
 
