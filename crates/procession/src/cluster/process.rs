@@ -200,7 +200,7 @@ impl Outputs {
             lock(&self.tail).add(&bytes);
         }
         let count = bytes.len() as u64;
-        let told = self.events.tell(Event::Output {
+        let told = self.events.tell_output(Event::Output {
             worker: self.worker,
             output,
             bytes,

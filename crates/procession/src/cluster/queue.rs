@@ -11,6 +11,9 @@ use super::event::Event;
 /// new is dropped and counted: a primary does not stop because nobody listens.
 const WAITING: usize = 256;
 
+/// Of these, places that output does not take: a flood of it crowds out nothing else.
+const RESERVED: usize = 64;
+
 /// Tells events.
 #[derive(Clone, Debug)]
 pub(super) struct EventSender {
@@ -29,6 +32,11 @@ impl EventSender {
     pub(super) async fn send(&self, event: Event) {
         // Nobody listens: as good as told.
         let _ = self.events.send(event).await;
+    }
+
+    /// As [`tell`](Self::tell), for output.
+    pub(super) fn tell_output(&self, event: Event) -> bool {
+        self.events.capacity() > RESERVED && self.tell(event)
     }
 
     /// Says whether there was room.
