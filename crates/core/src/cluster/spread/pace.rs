@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::{Mode, Options, When};
 
 /// Connections are counted in pieces of time of this length, or a little more.
-pub(super) const WINDOW: Duration = Duration::from_millis(250);
+pub(super) const WINDOW: Duration = Duration::from_millis(100);
 
 /// One connection in so many goes to the primary, as a sample, while the rate
 /// is high. 1,500 a second leave 23 samples: an error of a fifth.
 const FEW_SAMPLES: u32 = 64;
-/// While it is low more are needed: 100 a second leave 25 in two seconds. At that rate
+/// While it is low more are needed: 500 a second leave 60 in one. At that rate
 /// handing them over costs little.
 const MANY_SAMPLES: u32 = 8;
 /// Between these rates the number of samples stays as it is.

@@ -153,7 +153,7 @@ fn busy_is_not_stuck() {
                 // worker that hangs, and to let it work that off does no harm.
                 let long_batches = clients == 200 && !knows_cpu;
                 assert!(
-                    simulation.rested <= u64::from(long_batches),
+                    simulation.rested <= 2 * u64::from(long_batches),
                     "{number} workers, {clients} clients, cpu {knows_cpu}"
                 );
                 assert!(
@@ -259,7 +259,7 @@ fn a_new_worker_starts_slowly_and_a_slot_that_is_gone_is_emptied() {
 #[test]
 fn a_straggler_is_fetched_while_nothing_else_happens() {
     for when in [When::Busy, When::Always] {
-        let mut simulation = running(when, &[MS; 2], 1_000.0);
+        let mut simulation = running(when, &[MS / 4; 2], 2_000.0);
         simulation.arrive(0.0);
         simulation.kill(1);
         simulation.run(30 * S);
@@ -275,7 +275,7 @@ fn a_straggler_is_fetched_while_nothing_else_happens() {
 #[test]
 fn who_is_idle_sleeps_and_the_next_connection_wakes() {
     for when in [When::Busy, When::Always] {
-        let mut simulation = running(when, &[MS; 2], 1_000.0);
+        let mut simulation = running(when, &[MS / 4; 2], 2_000.0);
         assert_eq!(simulation.mode(), Mode::Spread);
         simulation.arrive(0.0);
         simulation.run(20 * S);
@@ -295,20 +295,20 @@ fn who_is_idle_sleeps_and_the_next_connection_wakes() {
 
 #[test]
 fn auto_follows_the_rate_without_flapping() {
-    let mut simulation = running(When::Busy, &[MS; 4], 50.0);
+    let mut simulation = running(When::Busy, &[MS / 4; 4], 250.0);
     let mut step = |rate: f64, seconds: u64| {
         simulation.arrive(rate);
         simulation.run(seconds * S);
         (simulation.mode(), std::mem::take(&mut simulation.switches))
     };
+    assert_eq!(step(1_000.0, 120), (Mode::HandOver, 0));
+    assert_eq!(step(3_000.0, 1), (Mode::Spread, 1));
+    assert_eq!(step(3_000.0, 120), (Mode::Spread, 0));
+    assert_eq!(step(8_000.0, 30), (Mode::Spread, 0));
+    assert_eq!(step(1_000.0, 120), (Mode::Spread, 0));
+    assert_eq!(step(200.0, 3), (Mode::HandOver, 1));
     assert_eq!(step(200.0, 120), (Mode::HandOver, 0));
-    assert_eq!(step(600.0, 4), (Mode::Spread, 1));
-    assert_eq!(step(600.0, 120), (Mode::Spread, 0));
-    assert_eq!(step(2_500.0, 30), (Mode::Spread, 0));
-    assert_eq!(step(250.0, 120), (Mode::Spread, 0));
-    assert_eq!(step(40.0, 5), (Mode::HandOver, 1));
-    assert_eq!(step(40.0, 120), (Mode::HandOver, 0));
-    assert!(step(300.0, 120).1 <= 1);
+    assert!(step(1_500.0, 120).1 <= 1);
     assert_eq!(step(0.0, 10).0, Mode::HandOver);
 }
 

@@ -167,12 +167,12 @@ fn when_all_are_young_none_is_spared() {
 fn what_waited_at_the_primary_when_the_kernel_took_over_counts_once() {
     let mut looks = Looks::new(When::Busy);
     while looks.spread.mode() == Mode::HandOver {
-        looks.after(250, 100);
+        looks.after(250, 500);
     }
-    looks.after(100, 300);
+    looks.after(100, 1_000);
     looks.after(200, 0);
     let rate = looks.spread.rate();
-    assert!((300.0..900.0).contains(&rate), "{rate}");
+    assert!((1_500.0..4_500.0).contains(&rate), "{rate}");
 }
 
 #[test]
