@@ -33,6 +33,8 @@ fn child() -> Result<(), Box<dyn Error>> {
     // As in Node, the module's name is the first argument.
     let i = std::env::args().nth(2).ok_or("no number")?;
     println!("pid: {pid}，进程{i}的stdout");
-    eprintln!("pid: {pid}，进程{i}的stderr");
+    // In one piece, as `console.error` writes it: three children write at the same time.
+    let line = format!("pid: {pid}，进程{i}的stderr\n");
+    eprint!("{line}");
     Ok(())
 }

@@ -12,6 +12,8 @@ mod uneven;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -21,6 +23,9 @@ use contender::{CONTENDERS, Contender, Server};
 use process::Cpu;
 use results::{Results, Sample};
 use tools::{Mode, Tools};
+
+/// How long a server rests before each load.
+const REST: Duration = Duration::from_secs(2);
 
 const USAGE: &str = "usage: cargo xtask bench cluster [--rounds N] [--seconds N] [--quick] \
                      [--only CONTENDER] [--nodes MAJOR,…] [--json FILE]";
@@ -145,6 +150,8 @@ fn sample(
     tools.load(server.at, &["--requests", "3000", "--connections", "32"])?;
     let mut modes = Vec::new();
     for mode in [Mode::KeepAlive, Mode::Close] {
+        // A load of its own, not the rest of the last one.
+        thread::sleep(REST);
         let (primary, workers) = server.processes();
         let before = (Cpu::of(&primary), Cpu::of(&workers));
         let load = tools.wrk(server.at, mode, seconds)?;

@@ -25,6 +25,9 @@ pub enum ProtocolError {
     Bun,
 }
 
+/// An acknowledgement as Node writes it.
+const ACK: &[u8] = br#"{"cmd":"NODE_HANDLE_ACK"}"#;
+
 /// What travelled with a message.
 pub type Attached<H> = Option<(HandleKind, H)>;
 
@@ -129,6 +132,10 @@ impl<H> Inbound<H> {
     }
 
     fn look_at(&mut self, body: Bytes, start: u64) -> Result<Step<H>, ProtocolError> {
+        // One comes for each descriptor, and all are alike.
+        if self.serialization == Serialization::Json && *body == *ACK {
+            return self.internal(Internal::Ack, start);
+        }
         let shape = check(self.serialization, &body)?;
         if shape.internal {
             return self.internal(internal::parse(self.serialization, &body)?, start);

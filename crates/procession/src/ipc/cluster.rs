@@ -70,8 +70,9 @@ impl Sender {
         if frame::write(self.shared.serialization, body, &mut out).is_err() {
             return Err(NotTaken::Full);
         }
+        let way = outbox.way();
         outbox.half.send(&mut out);
-        outbox.wake_owner();
+        outbox.go(way);
         Ok(())
     }
 
@@ -98,8 +99,9 @@ impl Sender {
             Room::Later => return Err((NotTaken::Full, fd)),
             Room::Never => return Err((NotTaken::Closed, fd)),
         }
+        let way = outbox.way_of_handle();
         let ticket = outbox.half.send_handle(&kind, frame, fd);
-        outbox.wake_owner();
+        outbox.go(way);
         Ok(ticket)
     }
 }

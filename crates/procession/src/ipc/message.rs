@@ -198,7 +198,8 @@ pub(super) fn internal_frame(
     serialization: Serialization,
     message: &Internal,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut out = Vec::new();
+    // As long as one with a connection is.
+    let mut out = Vec::with_capacity(256);
     let begun = frame::begin(serialization, &mut out);
     internal::encode(serialization, message, &mut out)?;
     begun.end(&mut out).map_err(|_| EncodeError::TooLong)?;

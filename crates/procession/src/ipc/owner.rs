@@ -46,13 +46,15 @@ thread_local! {
 /// Moves bytes between the socket and the queues, until the channel ends.
 #[derive(Debug)]
 pub(super) struct Owner {
-    socket: UnixStream,
+    socket: Arc<UnixStream>,
     inbound: Inbound<OwnedFd>,
     shared: Arc<Shared>,
     /// The kernel has no room for a descriptor: until then nothing is written.
     pause: Option<Pin<Box<Sleep>>>,
     /// What is read at once.
     piece: usize,
+    /// Something was read in this turn.
+    heard: bool,
     /// The inbox is full, as far as we know: nothing is read until it is not.
     is_full: bool,
     /// The peer leaves our answers unread: nothing it asks is read until it does not.
@@ -74,7 +76,8 @@ enum Went {
 impl Owner {
     pub(super) fn new(socket: OwnedFd, shared: Arc<Shared>) -> io::Result<Self> {
         procession_sys::set_nonblocking(&socket, true)?;
-        let socket = UnixStream::from_std(socket.into())?;
+        let socket = Arc::new(UnixStream::from_std(socket.into())?);
+        shared.outbox().socket = Some(Arc::clone(&socket));
         if shared.limits.max_pending_handles == 0 {
             procession_sys::forbid_handles(socket.as_fd())?;
         }
@@ -84,6 +87,7 @@ impl Owner {
             shared,
             pause: None,
             piece: TURN,
+            heard: false,
             is_full: false,
             is_unheard: false,
             ended: false,
@@ -95,6 +99,7 @@ impl Owner {
         let read = self.read(cx)?;
         let is_paused = self.is_paused(cx);
         let mut outbox = self.shared.outbox();
+        outbox.answers |= std::mem::take(&mut self.heard);
         let waits = !is_paused && !outbox.half.is_written();
         let written = waits.then(|| write_all(&self.socket, &mut outbox, cx));
         let was_unheard = self.is_unheard;
@@ -150,6 +155,7 @@ impl Owner {
                 Poll::Pending => Ok(Went::Still),
                 Poll::Ready(Ok(Received { bytes: 0, .. })) => Ok(Went::End),
                 Poll::Ready(Ok(received)) => {
+                    self.heard = true;
                     let lost = received.lost_handles.then_some(None);
                     let taken = handles.into_iter().map(takeable).chain(lost);
                     self.inbound.received(&buffer[..received.bytes], taken);
@@ -330,6 +336,7 @@ impl Owner {
         self.ended = true;
         let mut outbox = self.shared.outbox();
         outbox.stage = Stage::Closed;
+        outbox.socket = None;
         let mut back = Vec::new();
         for (ticket, fd) in outbox.half.give_back() {
             match outbox.hand_overs.remove(&ticket) {

@@ -1,14 +1,15 @@
 //! What the halves of a channel and its owner share: two queues with bounds.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::internal::HandleKind;
 use procession_core::ipc::outbound::Outbound;
 use procession_core::ipc::{Limits, Serialization};
+use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,10 @@ pub(super) struct Outbox {
     pub(super) stage: Stage,
     /// The owner, asleep.
     pub(super) owner: Option<Waker>,
+    /// The owner's, until the channel ends: for who [writes](Self::go) without it.
+    pub(super) socket: Option<Arc<UnixStream>>,
+    /// Something was read since a message was last written without the owner.
+    pub(super) answers: bool,
     pub(super) hand_overs: HashMap<Ticket, oneshot::Sender<Result<(), OwnedFd>>>,
     pub(super) requests: HashMap<u64, oneshot::Sender<Verdict>>,
     pub(super) next_request: u64,
@@ -92,6 +97,8 @@ impl Shared {
                 half: Outbound::new(serialization),
                 stage: Stage::Open,
                 owner: None,
+                socket: None,
+                answers: true,
                 hand_overs: HashMap::new(),
                 requests: HashMap::new(),
                 next_request: 1,
@@ -119,8 +126,9 @@ impl Shared {
             Room::Later => return Err(NotSent::Full(None)),
             Room::Never => return Err(NotSent::Closed(None)),
         }
+        let way = outbox.way();
         outbox.half.send(frames);
-        outbox.wake_owner();
+        outbox.go(way);
         Ok(())
     }
 
@@ -138,9 +146,10 @@ impl Shared {
             Room::Never => return Err((NotSent::Closed(Some(handle)), frame)),
         }
         let (settled, answer) = oneshot::channel();
+        let way = outbox.way_of_handle();
         let ticket = outbox.half.send_handle(kind, frame, handle);
         outbox.hand_overs.insert(ticket, settled);
-        outbox.wake_owner();
+        outbox.go(way);
         Ok(answer)
     }
 
@@ -191,7 +200,59 @@ pub(super) enum Room {
     Never,
 }
 
+/// Who writes what is queued now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Who queued it: that saves a switch of tasks.
+    Direct,
+    /// The owner, together with what else is queued until its turn.
+    Owner,
+}
+
 impl Outbox {
+    /// Who is to write a message that is queued next. One that answers goes at once; of
+    /// many in a row each would cost a call of the kernel.
+    pub(super) fn way(&mut self) -> Way {
+        let answers = std::mem::take(&mut self.answers);
+        if answers && self.half.is_written() {
+            Way::Direct
+        } else {
+            Way::Owner
+        }
+    }
+
+    /// The same for one with a descriptor, which has a call of the kernel for itself anyway.
+    pub(super) fn way_of_handle(&self) -> Way {
+        if self.half.is_written() {
+            Way::Direct
+        } else {
+            Way::Owner
+        }
+    }
+
+    /// Writes what was queued, or wakes who will. What cannot be written now is
+    /// the owner's, and so is the error.
+    pub(super) fn go(&mut self, way: Way) {
+        if way == Way::Owner || !self.write() {
+            self.wake_owner();
+        }
+    }
+
+    /// Says whether all is written.
+    fn write(&mut self) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
+        };
+        while let Some(write) = self.half.next_write() {
+            let handle = write.handle.map(AsFd::as_fd);
+            match procession_sys::send(socket.as_fd(), write.bytes, handle) {
+                Ok(bytes) => self.half.wrote(bytes),
+                Err(_) => return false,
+            }
+        }
+        self.half.is_written()
+    }
+
     pub(super) fn wake_owner(&mut self) {
         if let Some(owner) = self.owner.take() {
             owner.wake();

@@ -154,6 +154,24 @@ fn the_recorded_bytes_are_read_and_written() {
     }
 }
 
+/// The commonest message has a way of its own, which has to read what the other would.
+#[test]
+fn an_answer_is_read_alike_however_it_is_written() {
+    for ack in ["0", "7", "10", "999999999999999", "1000000000000000"] {
+        for accepted in ["true", "false", "null"] {
+            for more in ["", r#","x":1"#] {
+                let plain = format!(
+                    r#"{{"cmd":"NODE_CLUSTER","ack":{ack},"accepted":{accepted},"seq":{ack}{more}}}"#
+                );
+                let spaced = plain.replacen('{', "{ ", 1);
+                assert_eq!(from_worker(&plain), from_worker(&spaced), "{plain}");
+            }
+        }
+    }
+    let broken = br#"{"cmd":"NODE_CLUSTER","ack":07,"accepted":true,"seq":1}"#;
+    assert!(decode_from_worker(Serialization::Json, broken).is_err());
+}
+
 #[test]
 fn the_same_words_go_through_the_advanced_format() {
     for (_, seq, act) in recorded_of_worker() {

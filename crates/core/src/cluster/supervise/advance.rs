@@ -13,6 +13,7 @@ use crate::signal::Signal;
 impl Supervisor {
     /// Brings everything up to date that needs no time to pass.
     pub(super) fn advance(&mut self, now: Instant) {
+        self.calm = None;
         self.fill_at = None;
         if self.state == State::Running {
             self.fill(now);
@@ -331,6 +332,7 @@ impl Supervisor {
 /// The stop plan.
 impl Supervisor {
     pub(super) fn put(&mut self, worker: WorkerId, at: At) {
+        self.calm = None;
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.at = at;
         }

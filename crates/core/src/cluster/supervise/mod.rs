@@ -65,10 +65,24 @@ pub struct Supervisor {
     /// When the first of them may be, if only time stands before it.
     fill_at: Option<Instant>,
     orders: VecDeque<Order>,
+    /// Nothing is to be done before, unless something is told.
+    calm: Option<Calm>,
     /// Whether [`Notice::AllReady`] holds.
     complete: bool,
     signalled: u32,
     killed: u32,
+}
+
+/// Until when there is nothing to do; for ever, if there is no such time.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    until: Option<Instant>,
+}
+
+impl Calm {
+    fn lasts(self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +205,7 @@ impl Supervisor {
             waiting: VecDeque::new(),
             fill_at: None,
             orders: VecDeque::new(),
+            calm: None,
             complete: false,
             signalled: 0,
             killed: 0,
@@ -201,9 +216,18 @@ impl Supervisor {
 
     /// The next thing to do.
     pub fn poll(&mut self, now: Instant) -> Option<Order> {
+        // Asked again and again while connections come, and seldom for a reason.
+        if self.calm.is_some_and(|calm| calm.lasts(now)) {
+            return None;
+        }
         self.run_timers(now);
         self.advance(now);
-        let order = self.orders.pop_front()?;
+        let Some(order) = self.orders.pop_front() else {
+            self.calm = Some(Calm {
+                until: self.deadline(),
+            });
+            return None;
+        };
         if let Order::Start { worker, .. } = order
             && let Some(worker) = self.workers.get_mut(&worker)
         {
@@ -220,6 +244,9 @@ impl Supervisor {
     /// After a `poll` that gave nothing this is in the future, or never.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        if let Some(calm) = self.calm {
+            return calm.until;
+        }
         let timers = self.workers.values().filter_map(|w| self.timer(w)).min();
         timers.into_iter().chain(self.fill_at).min()
     }

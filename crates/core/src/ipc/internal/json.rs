@@ -65,6 +65,7 @@ pub(super) fn write(members: &[(Name, Said<'_>)], out: &mut Vec<u8>) -> Result<(
             allow(body).map_err(EncodeError::Malformed)?;
         }
     }
+    out.reserve(members.iter().map(|(name, said)| room(*name, said)).sum());
     let mut between = b'{';
     for (name, said) in members {
         if matches!(said, Said::Body(None)) {
@@ -76,6 +77,11 @@ pub(super) fn write(members: &[(Name, Said<'_>)], out: &mut Vec<u8>) -> Result<(
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b"\":");
         match said {
+            Said::Text(text) if is_plain(text) => {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            }
             Said::Text(text) => encode(*text, out),
             Said::Count(count) => encode(count, out),
             Said::Body(body) => out.extend_from_slice(body.map_or(b"", |body| body)),
@@ -83,6 +89,22 @@ pub(super) fn write(members: &[(Name, Said<'_>)], out: &mut Vec<u8>) -> Result<(
     }
     out.push(b'}');
     Ok(())
+}
+
+/// About what a member needs: its name, its value and what is around them.
+fn room(name: Name, said: &Said<'_>) -> usize {
+    let value = match said {
+        Said::Text(text) => text.len() + 2,
+        Said::Count(_) => 20,
+        Said::Body(body) => body.map_or(0, Bytes::len),
+    };
+    name.as_str().len() + value + 5
+}
+
+/// Nothing in it needs to be escaped: so are all words of the protocol.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    text.bytes().all(is_plain)
 }
 
 fn encode<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {

@@ -221,6 +221,9 @@ pub enum EncodeError {
 /// [`BadMessage`]: no object with a `cmd`, or a known command without what belongs to it.
 pub fn parse(serialization: Serialization, frame: &Bytes) -> Result<Internal, BadMessage> {
     match serialization {
+        Serialization::Json if frame.starts_with(CLUSTER_JSON) => {
+            Ok(Internal::Cluster(frame.clone()))
+        }
         Serialization::Json => interpret(&json::Members::of(frame)?, frame),
         Serialization::Advanced => interpret(&advanced::Members::of(frame)?, frame),
     }
@@ -307,6 +310,10 @@ impl Name {
         }
     }
 }
+
+/// How a cluster's message begins as Node writes it. There are two for each connection
+/// that is handed over, and what else is in them is the cluster's.
+const CLUSTER_JSON: &[u8] = br#"{"cmd":"NODE_CLUSTER","#;
 
 const HANDLE: &str = "NODE_HANDLE";
 const ACK: &str = "NODE_HANDLE_ACK";

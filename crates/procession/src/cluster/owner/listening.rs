@@ -216,6 +216,7 @@ impl Owner {
             group.arrived += 1;
             if group.look_at.is_none() {
                 group.look_at = Some(now);
+                self.armed = None;
             }
         }
         self.observe_if_idle(now);

@@ -76,7 +76,8 @@ pub(super) struct Owner {
     gave_up: bool,
     observe_at: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
-    /// When `sleep` ends. It may be too early; that costs less than setting it each time.
+    /// When `sleep` ends, before which no time is up. It may be too early; that costs less
+    /// than setting it each time.
     armed: Option<Instant>,
     over: Option<Event>,
 }
@@ -202,6 +203,9 @@ impl Owner {
     }
 
     fn run_timers(&mut self, now: Instant) {
+        if self.armed.is_some_and(|at| now < at) {
+            return;
+        }
         if self.machine.deadline().is_some_and(|at| at <= now) {
             self.machine.tick(now);
         }
