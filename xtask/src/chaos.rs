@@ -4,11 +4,16 @@ use crate::cargo::{cargo, run as run_cargo, run_counting};
 use crate::counts::Counts;
 use crate::outcome::Outcome;
 
-const USAGE: &str = "usage: cargo xtask chaos [--rounds N] [--kills N]";
+const USAGE: &str =
+    "usage: cargo xtask chaos [--rounds N] [--kills N] [--restarts N] [--connections N]";
 /// Trees ended in each of the two ways; ten times as many lives.
 const ROUNDS: u32 = 1_000;
 /// Workers of a cluster killed under load.
 const KILLS: u32 = 1_000;
+/// Workers killed and requests answered, each over a connection of its own, while
+/// the primary's memory and descriptors are watched: about eight minutes.
+const RESTARTS: u32 = 1_000;
+const CONNECTIONS: u32 = 1_000_000;
 /// Calls of each system call that are made to fail.
 const CALLS: &str = "10";
 
@@ -20,10 +25,13 @@ type Ran = Result<(Counts, bool), String>;
 struct Amount {
     rounds: u32,
     kills: u32,
+    /// Restarts and connections.
+    endures: Option<(u32, u32)>,
 }
 
-/// Runs the tests `chaos` and `sweep` of procession and the kills of the command line's with
-/// the full figures. Who names only one figure gets only that.
+/// Runs the tests `chaos` and `sweep` of procession, and the kills and the endurance of
+/// the command line's, with the full figures. Who names some figures gets only those;
+/// restarts and connections are one.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match amount(arguments).and_then(all) {
         Err(failure) => Err(failure).into(),
@@ -46,6 +54,9 @@ fn all(amount: Amount) -> Ran {
     if amount.kills > 0 {
         add(kills(amount.kills)?);
     }
+    if let Some((restarts, connections)) = amount.endures {
+        add(endurance(restarts, connections)?);
+    }
     Ok((counts, went_well))
 }
 
@@ -54,6 +65,18 @@ fn kills(number: u32) -> Ran {
                  --nocapture --test-threads 1";
     let words: Vec<&str> = words.split_whitespace().collect();
     run_counting(cargo(&words).env("PROCESSION_KILLS", number.to_string()))
+}
+
+/// With the release build: the limit of memory is that of what people run.
+fn endurance(restarts: u32, connections: u32) -> Ran {
+    let words =
+        "test --release --package procession-cli --test run_interop endurance -- --nocapture";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    run_counting(
+        cargo(&words)
+            .env("PROCESSION_RESTARTS", restarts.to_string())
+            .env("PROCESSION_CONNECTIONS", connections.to_string()),
+    )
 }
 
 fn chaos(rounds: u32) -> Ran {
@@ -84,6 +107,7 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
     let mut amount = Amount {
         rounds: 0,
         kills: 0,
+        endures: None,
     };
     for pair in arguments.chunks(2) {
         let [name, number] = pair else {
@@ -94,6 +118,14 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
         match name.as_str() {
             "--rounds" => amount.rounds = number,
             "--kills" => amount.kills = number,
+            "--restarts" => {
+                let (restarts, _) = amount.endures.get_or_insert((RESTARTS, CONNECTIONS));
+                *restarts = number;
+            }
+            "--connections" => {
+                let (_, connections) = amount.endures.get_or_insert((RESTARTS, CONNECTIONS));
+                *connections = number;
+            }
             _ => return Err(USAGE.into()),
         }
     }
@@ -101,6 +133,7 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
         amount = Amount {
             rounds: ROUNDS,
             kills: KILLS,
+            endures: Some((RESTARTS, CONNECTIONS)),
         };
     }
     Ok(amount)
@@ -114,12 +147,17 @@ mod tests {
     fn the_amount_is_read() {
         let read = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            amount(&words).map(|it| (it.rounds, it.kills))
+            amount(&words).map(|it| (it.rounds, it.kills, it.endures))
         };
-        assert_eq!(read(""), Ok((ROUNDS, KILLS)));
-        assert_eq!(read("--rounds 7"), Ok((7, 0)));
-        assert_eq!(read("--kills 20"), Ok((0, 20)));
-        assert_eq!(read("--kills 20 --rounds 7"), Ok((7, 20)));
+        let all = Some((RESTARTS, CONNECTIONS));
+        assert_eq!(read(""), Ok((ROUNDS, KILLS, all)));
+        assert_eq!(read("--rounds 7"), Ok((7, 0, None)));
+        assert_eq!(read("--kills 20"), Ok((0, 20, None)));
+        assert_eq!(read("--kills 20 --rounds 7"), Ok((7, 20, None)));
+        let some = Some((9, CONNECTIONS));
+        assert_eq!(read("--restarts 9"), Ok((0, 0, some)));
+        let some = Some((9, 99));
+        assert_eq!(read("--connections 99 --restarts 9"), Ok((0, 0, some)));
         for wrong in ["--rounds", "--rounds x", "--rounds 0", "7", "--deaths 7"] {
             assert_eq!(read(wrong), Err(USAGE.to_owned()));
         }

@@ -18,7 +18,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("procession-core", &[]),
     ("procession-sys", &[]),
     ("procession", &["procession-core", "procession-sys"]),
-    ("procession-cli", &["procession"]),
+    ("procession-load", &["procession-sys"]),
+    ("procession-cli", &["procession", "procession-load"]),
     ("procession-testkit", &[]),
     ("xtask", &[]),
 ];

@@ -1,4 +1,5 @@
-//! `cargo xtask interop`: Node and Rust over the channel, each as either side.
+//! `cargo xtask interop`: Node and Rust over the channel, each as either side, and
+//! as workers of one cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -6,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cargo::{cargo, root, run as run_cargo};
 use crate::outcome::Outcome;
@@ -19,7 +20,10 @@ const MAJORS: [u32; 5] = [18, 20, 22, 24, 26];
 /// Other runtimes: the npm package and program, and its arguments.
 const OTHERS: [(&str, &[&str]); 2] = [("deno", &["run", "-A"]), ("bun", &[])];
 
-/// Runs the test `interop` of procession for each Node, and prints what went well.
+/// Of procession: over the channel, and in a cluster.
+const TESTS: [&str; 3] = ["interop", "cluster_handles", "cluster_mixed"];
+
+/// Runs the tests of procession for each Node, and prints what went well over the channel.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
@@ -104,20 +108,26 @@ fn interop(nodes: &[Option<PathBuf>], others: &[(&str, PathBuf, &[&str])]) -> Re
     fs::write(&report, "").map_err(unwritten)?;
     let mut failed = Vec::new();
     for node in nodes {
-        let mut test = test_of(&report, "");
+        let mut test = test_of(&report, &TESTS, "");
         if let Some(node) = node {
             test.env("PROCESSION_NODE", node);
         }
         failed.extend(run_cargo(&mut test).err());
     }
     for (name, program, words) in others {
-        let mut test = test_of(&report, "rust_over_another_runtime");
+        let mut test = test_of(&report, &TESTS, "another_runtime");
         let program = program.to_string_lossy();
         let words: Vec<&str> = std::iter::once(&*program)
             .chain(words.iter().copied())
             .collect();
         test.env("PROCESSION_OTHER_NAME", name);
         test.env("PROCESSION_OTHER", Value::from(words).to_string());
+        failed.extend(run_cargo(&mut test).err());
+    }
+    let mixed = mixed(nodes, others);
+    if !mixed.is_empty() {
+        let mut test = test_of(&report, &["cluster_mixed"], "several_programs");
+        test.env("PROCESSION_MIXED", Value::from(mixed).to_string());
         failed.extend(run_cargo(&mut test).err());
     }
     let lines = fs::read_to_string(&report).map_err(unwritten)?;
@@ -129,8 +139,26 @@ fn interop(nodes: &[Option<PathBuf>], others: &[(&str, PathBuf, &[&str])]) -> Re
     }
 }
 
-fn test_of(report: &Path, filter: &str) -> Command {
-    let mut command = cargo(&["test", "--quiet", "-p", "procession", "--test", "interop"]);
+/// What shares one address, by name: all that was installed but Bun, which takes
+/// no connection from a primary.
+fn mixed(nodes: &[Option<PathBuf>], others: &[(&str, PathBuf, &[&str])]) -> Map<String, Value> {
+    let words = |path: &Path, rest: &[&str]| -> Value {
+        let path = path.to_string_lossy();
+        let words = std::iter::once(&*path).chain(rest.iter().copied());
+        words.collect::<Vec<_>>().into()
+    };
+    let nodes = MAJORS.iter().zip(nodes.iter().flatten());
+    let nodes = nodes.map(|(major, path)| (format!("Node {major}"), words(path, &[])));
+    let deno = others.iter().filter(|(name, ..)| *name == "deno");
+    let deno = deno.map(|(_, path, rest)| ("Deno".to_owned(), words(path, rest)));
+    nodes.chain(deno).collect()
+}
+
+fn test_of(report: &Path, tests: &[&str], filter: &str) -> Command {
+    let mut command = cargo(&["test", "--quiet", "-p", "procession"]);
+    for test in tests {
+        command.args(["--test", test]);
+    }
     if !filter.is_empty() {
         command.arg(filter);
     }
@@ -254,6 +282,23 @@ fn major(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_but_bun_share_an_address() {
+        let nodes: Vec<_> = MAJORS
+            .iter()
+            .map(|major| Some(format!("/{major}").into()))
+            .collect();
+        let others = [
+            ("deno", "/deno".into(), &["run"][..]),
+            ("bun", "/bun".into(), &[]),
+        ];
+        let mixed = mixed(&nodes, &others);
+        assert_eq!(mixed.len(), MAJORS.len() + 1);
+        assert_eq!(mixed["Node 26"], serde_json::json!(["/26"]));
+        assert_eq!(mixed["Deno"], serde_json::json!(["/deno", "run"]));
+        assert!(super::mixed(&[None], &[]).is_empty());
+    }
 
     #[test]
     fn the_matrix_tells_what_failed_and_what_was_not_run() {

@@ -62,7 +62,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "chaos",
-        arguments: "[--rounds N] [--kills N]",
+        arguments: "[--KIND N]...",
         does: "many rounds of kills, drops and failing system calls; takes minutes",
         run: chaos::run,
     },

@@ -1,5 +1,6 @@
 //! The command line: typed flags, and one clear message where it makes no sense.
 
+mod bench;
 mod run;
 
 use std::error::Error as _;
@@ -13,10 +14,11 @@ use crate::commands;
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
 
+pub(crate) use bench::{Bench, FailOn, is_token};
 pub(crate) use run::{Listen, Run};
 
 /// What was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
     /// To say this text: a help page, the version.
     Say(String),
@@ -24,6 +26,8 @@ pub(crate) enum Request {
     Doctor(Format),
     /// To run a program as workers that share its ports.
     Run(Box<Run>),
+    /// To load a server.
+    Bench(Box<Bench>),
     /// To say how the cluster that answers at this socket stands.
     Status(PathBuf),
     /// To run a program and show what it and its children say to each other.
@@ -132,6 +136,14 @@ enum Command {
     /// Run a server on every core: workers that share its ports and are replaced when they die
     #[command(after_help = run::HELP)]
     Run(Box<Run>),
+    /// Load an HTTP server, and say how it bears it
+    #[command(
+        after_help = bench::HELP,
+        display_name = "procession",
+        version,
+        disable_version_flag = true
+    )]
+    Bench(Box<Bench>),
     /// Say how a cluster stands that `run --status SOCKET` has started, as JSON
     Status {
         /// Where it answers
@@ -168,12 +180,13 @@ run.";
 
 /// Understands the command line, program name included.
 pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
-    match Flags::try_parse_from(line) {
+    match Flags::try_parse_from(bench::join_brackets(line)) {
         Ok(Flags { command: None }) => Ok(Request::Say(page(&Flags::command().render_help()))),
         Ok(Flags {
             command: Some(command),
         }) => Ok(match command {
             Command::Run(run) => Request::Run(run),
+            Command::Bench(bench) => Request::Bench(bench),
             Command::Status { socket } => Request::Status(socket),
             Command::Doctor { json } => Request::Doctor(Format::of(json)),
             Command::Trace(trace) => Request::Trace(trace),
@@ -257,8 +270,10 @@ mod tests {
             Exit::NeverReady,
             Exit::PortTaken,
             Exit::CannotListen,
+            Exit::Happened,
+            Exit::NoAnswer,
             Exit::NotRun,
         ];
-        assert_eq!(all.map(told), [true; 9]);
+        assert_eq!(all.map(told), [true; 11]);
     }
 }

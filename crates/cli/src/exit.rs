@@ -16,12 +16,16 @@ pub(crate) enum Exit {
     Unfit = 3,
     /// `run`: the workers kept dying, and no more are started.
     GaveUp = 4,
-    /// `run`: no worker was ever ready, though it lived.
+    /// `run`: no worker was ever ready, though it lived. `bench`: the program never listened.
     NeverReady = 5,
     /// `run`: somebody else listens there.
     PortTaken = 6,
     /// `run`: we may not listen there, or there is no such address.
     CannotListen = 7,
+    /// `bench`: what `--fail-on` names has happened.
+    Happened = 8,
+    /// `bench`: nobody was reached, or nothing was answered.
+    NoAnswer = 9,
     /// There is such a program, and it cannot be run.
     NotRun = 126,
     /// There is no such program.
@@ -41,7 +45,13 @@ Exit codes:
   6  the address is taken
   7  the address cannot be listened on: no permission, no such address
   126, 127  the program cannot be run, there is no such program
-  128+n  signal n came, and a worker had to be killed";
+  128+n  signal n came, and a worker had to be killed
+`bench` also ends with
+  5  the program that it started never listened
+  8  what --fail-on names has happened
+  9  nobody was reached, or nothing was answered
+  126, 127  the program cannot be run, there is no such program
+  128+n  signal n came twice, or before there was anything to report";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

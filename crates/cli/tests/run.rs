@@ -6,7 +6,9 @@ mod run {
     pub(crate) mod bad_input;
     pub(crate) mod forms;
     pub(crate) mod languages;
+    pub(crate) mod messages;
     pub(crate) mod signals;
     pub(crate) mod stage;
+    pub(crate) mod status;
     pub(crate) mod terminal;
 }

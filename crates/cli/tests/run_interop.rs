@@ -9,6 +9,8 @@ mod bad_input;
 mod deaths;
 #[path = "run_interop/egg.rs"]
 mod egg;
+#[path = "run_interop/endurance.rs"]
+mod endurance;
 #[path = "run_interop/frameworks.rs"]
 mod frameworks;
 #[path = "run_interop/kills.rs"]

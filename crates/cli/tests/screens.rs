@@ -59,6 +59,7 @@ Usage: procession [COMMAND]
 
 Commands:
   run     Run a server on every core: workers that share its ports and are replaced when they die
+  bench   Load an HTTP server, and say how it bears it
   status  Say how a cluster stands that `run --status SOCKET` has started, as JSON
   doctor  Say what this machine offers for starting and ending processes
   trace   Run a program and show what it and its forked children say to each other
@@ -81,6 +82,12 @@ Exit codes:
   7  the address cannot be listened on: no permission, no such address
   126, 127  the program cannot be run, there is no such program
   128+n  signal n came, and a worker had to be killed
+`bench` also ends with
+  5  the program that it started never listened
+  8  what --fail-on names has happened
+  9  nobody was reached, or nothing was answered
+  126, 127  the program cannot be run, there is no such program
+  128+n  signal n came twice, or before there was anything to report
 ";
 
 #[test]

@@ -18,6 +18,7 @@ mod detached;
 mod fd_kind;
 mod inherited;
 mod io;
+mod own;
 mod plan;
 mod reactor;
 mod signals;
@@ -47,9 +48,10 @@ pub use io::{
     read_to_vec, set_nonblocking, write,
 };
 pub use os::{
-    Process, Tree, become_subreaper, fork_and_exec, oom_kills, platform, port_owner, process_load,
-    reap_strangers,
+    Process, Tree, become_subreaper, fork_and_exec, listeners_of, oom_kills, platform, port_owner,
+    process_load, program_name, reap_strangers, thread_waited,
 };
+pub use own::{is_out_of_descriptors, process_cpu, raise_open_files, thread_cpu};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
 pub use reactor::{ExitWatch, watch_readable};
 pub use signals::{Caught, Signals};

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use procession_sys::{
-    FdAssignment, Process, SpawnPlan, TcpOptions, bind_tcp, fork_and_exec, listen, local_address,
-    platform, port_owner, process_load,
+    FdAssignment, Process, SpawnPlan, TcpOptions, bind_tcp, fork_and_exec, listen, listeners_of,
+    local_address, platform, port_owner, process_load,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -105,6 +105,43 @@ fn a_wildcard_listener_owns_every_address() {
     let owner = port_owner((Ipv4Addr::LOCALHOST, port).into());
     assert_eq!(owner.is_some(), is_linux_side());
     assert!(owner.is_none_or(|owner| owner.pid == std::process::id()));
+}
+
+#[test]
+fn where_a_process_and_its_children_listen_is_found() {
+    let own = std::process::id();
+    if !is_linux_side() {
+        let error = listeners_of(own).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        return;
+    }
+    let bind = |ip: std::net::IpAddr| bind_tcp((ip, 0).into(), TcpOptions::default()).unwrap();
+    let address = |socket| local_address(socket).unwrap().unwrap();
+    let (four, six) = (
+        bind(Ipv4Addr::LOCALHOST.into()),
+        bind(Ipv6Addr::LOCALHOST.into()),
+    );
+    listen(&four, 1).unwrap();
+    listen(&six, 1).unwrap();
+    let (at4, at6) = (address(&four), address(&six));
+    let given = |words: &[&str], source| {
+        let mut plan = plan(words);
+        plan.fds = vec![FdAssignment { index: 3, source }];
+        Child::start(&plan)
+    };
+    let child = given(&["/bin/sh", "-c", "sleep 60 3>&- & wait"], four.as_fd());
+    // It is the grandchild that has it.
+    let line = "sleep 60 & exec 3>&-; wait";
+    let parent = given(&["/bin/sh", "-c", line], six.as_fd());
+    let of = |child: &Child| listeners_of(child.0.id()).unwrap();
+    wait_until("the child has its own alone", || of(&child) == [at4]);
+    wait_until("so has its grandchild", || of(&parent) == [at6]);
+    let ours = listeners_of(own).unwrap();
+    assert!(ours.contains(&at4) && ours.contains(&at6), "{ours:?}");
+    for shell in [&child, &parent] {
+        assert!(shell.0.tree().end(LIMIT));
+    }
+    wait_until("nobody listens", || of(&child).is_empty());
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn new(message: impl Into<String>, hint: &'static str) -> Self {
+    pub(super) fn new(message: impl Into<String>, hint: &'static str) -> Self {
         let message = message.into();
         Self { message, hint }
     }

@@ -1,5 +1,6 @@
 //! What `procession` can be asked to do.
 
+mod bench;
 mod doctor;
 mod relay;
 mod run;
@@ -22,6 +23,7 @@ pub(crate) fn run(request: &Request) -> Result<ExitCode, Failure> {
         Request::Say(text) => say(text)?,
         Request::Doctor(format) => doctor::run(*format)?,
         Request::Run(run) => return run::run(run),
+        Request::Bench(bench) => return bench::run(bench),
         Request::Status(socket) => say(&status::ask(socket)?)?,
         Request::Trace(trace) => return trace::run(trace),
         Request::Relay(relay) => return relay::run(relay),

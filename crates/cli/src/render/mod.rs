@@ -1,5 +1,6 @@
 //! Plain text for terminals and files: aligned columns, no more than 80 wide where words allow.
 
+pub(crate) mod bench;
 mod paint;
 pub(crate) mod run;
 pub(crate) mod trace;

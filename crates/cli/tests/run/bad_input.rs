@@ -1,15 +1,21 @@
 //! What makes no sense is one clear error, a hint, a documented code, and nothing left.
 
-use std::os::unix::fs::PermissionsExt;
-
 use procession_testkit::node;
 
-use super::stage::{Stage, taken};
+use super::stage::{NOBODY, Stage, own_user, seen, taken};
 
 const FILES: &[(&str, &str)] = &[
     ("never.js", "setInterval(() => {}, 1000);"),
     ("syntax.js", "const x = );\n"),
     ("forks.js", "require('cluster').fork();\n"),
+    (
+        "module.mjs",
+        "import cluster from 'node:cluster';\ncluster.fork();\n",
+    ),
+    (
+        "sets_up.js",
+        "require('cluster').setupPrimary({ exec: 'worker.js' });\n",
+    ),
     ("missing.js", "require('./nothing-there');\n"),
     ("throws.js", "throw new RangeError('too far');\n"),
     (
@@ -192,6 +198,18 @@ fn what_no_restart_heals_is_said_at_once() {
              or give `procession run` what its workers run",
         ),
         (
+            "module.mjs",
+            "TypeError: cluster.fork is not a function",
+            "it forks workers itself: run it with `node module.mjs`, \
+             or give `procession run` what its workers run",
+        ),
+        (
+            "sets_up.js",
+            "TypeError: require(...).setupPrimary is not a function",
+            "it forks workers itself: run it with `node sets_up.js`, \
+             or give `procession run` what its workers run",
+        ),
+        (
             "missing.js",
             "Error: Cannot find module './nothing-there'",
             "is it installed (`npm install`), and the path right?",
@@ -270,34 +288,60 @@ fn where_we_may_not_listen_is_said() {
 fn a_port_that_needs_rights_is_said() {
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if first.is_ok_and(|first| first.trim().parse::<u16>().unwrap() <= 80) {
+        eprintln!("skipped: a port that needs rights: here 80 needs none");
         return;
     }
     let stage = Stage::new(FILES);
-    let folder = stage.path("");
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
-    // The test's own program may lie where nobody may look.
-    let program = stage.path("procession");
-    std::fs::copy(env!("CARGO_BIN_EXE_procession"), &program).unwrap();
-    let mut command = procession::child_process::Command::new(&program);
-    command.args(["run", "--listen", "127.0.0.1:80", "./plain"]);
-    command.current_dir(&folder);
-    if is_root() {
-        command.uid(65_534).gid(65_534);
+    stage.open_to_all();
+    let words = ["--listen", "127.0.0.1:80", "./plain"];
+    let (code, err) = without_rights(&stage, &words);
+    assert_eq!((code, &*err), (Some(7), NO_PERMISSION));
+    if node::or_skip("a Node server without the right to its port").is_some() {
+        let words = ["-i", "2", "--env", "PORT=80", "port.js"];
+        let (code, err) = without_rights(&stage, &words);
+        assert_eq!(code, Some(7), "{err}");
+        assert!(err.ends_with(NO_PERMISSION), "{err}");
     }
-    let outcome = command.outcome_blocking().unwrap();
-    let err = String::from_utf8_lossy(&outcome.stderr);
-    assert_eq!(
-        err,
-        "error: cannot listen on 127.0.0.1:80: no permission\n\n\
-         hint: ports below 1024 need root or CAP_NET_BIND_SERVICE: take one above\n"
-    );
-    assert_eq!(outcome.exit.code(), Some(7));
     stage.end();
 }
 
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
+const NO_PERMISSION: &str = "error: cannot listen on 127.0.0.1:80: no permission\n\n\
+     hint: ports below 1024 need root or CAP_NET_BIND_SERVICE: take one above\n";
+
+/// `procession run WORDS` by somebody who is not root.
+fn without_rights(stage: &Stage, words: &[&str]) -> (Option<i32>, String) {
+    let user = if own_user() == 0 { NOBODY } else { own_user() };
+    let command = stage.command_by(user, &[&["run"], words].concat());
+    let (code, _, err) = seen(&command.outcome_blocking().unwrap());
+    (code, err)
+}
+
+/// Whose port it is, only root may know.
+#[test]
+fn a_port_of_another_user_is_taken_all_the_same() {
+    let test = "a port of another user";
+    if own_user() != 0 {
+        eprintln!("skipped: {test}: only root can be another user");
+        return;
+    }
+    let stage = Stage::new(FILES);
+    stage.open_to_all();
+    let (listener, port) = taken();
+    let expected = format!(
+        "error: cannot listen on 127.0.0.1:{port}: somebody else has it\n\n\
+         hint: take another port; `ss -ltnp` as root names who has this one\n"
+    );
+    let at = format!("127.0.0.1:{port}");
+    let (code, err) = without_rights(&stage, &["--listen", &at, "./plain"]);
+    assert_eq!((code, &*err), (Some(6), &*expected));
+    if node::or_skip(test).is_some() {
+        let set = format!("PORT={port}");
+        let (code, err) = without_rights(&stage, &["-i", "2", "--env", &set, "port.js"]);
+        assert_eq!(code, Some(6), "{err}");
+        assert!(err.ends_with(&expected), "{err}");
+    }
+    drop(listener);
+    stage.end();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -19,6 +20,9 @@ pub(crate) const HELLO: &str = "
 require('http').createServer((request, response) => response.end(String(process.pid)))
   .listen(process.env.PORT || 0, '127.0.0.1');
 ";
+
+/// Nobody, as most systems call it.
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// The files of a run.
 const OUT: &str = "run.out";
@@ -76,6 +80,25 @@ impl Stage {
         command
     }
 
+    /// Lets other users in, with a copy of the program: the test's own may lie where
+    /// nobody may look.
+    pub(crate) fn open_to_all(&self) {
+        // Whoever is started here may make files.
+        fs::set_permissions(self.home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_procession"), self.path("procession")).unwrap();
+    }
+
+    /// `procession WORDS` by that user, in a folder that is open to all.
+    pub(crate) fn command_by(&self, user: u32, words: &[&str]) -> Command {
+        let mut command = Command::new(self.path("procession"));
+        command.args(words).timeout(wait::LIMIT);
+        if user != own_user() {
+            command.uid(user).gid(user);
+        }
+        self.prepare(&mut command);
+        command
+    }
+
     /// For a command that starts one.
     pub(crate) fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.current_dir(self.home.path());
@@ -120,6 +143,11 @@ impl Stage {
         drop(self.runtime.take());
         self.oracle.check();
     }
+}
+
+/// Who runs the tests; 0 is root, who can be anybody.
+pub(crate) fn own_user() -> u32 {
+    fs::metadata("/proc/self").unwrap().uid()
 }
 
 fn text(path: &Path) -> String {

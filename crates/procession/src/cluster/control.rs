@@ -8,7 +8,7 @@ use procession_core::signal::Signal;
 
 use super::error::ControlError;
 use super::status::Status;
-use crate::ipc::{Handle, Sender};
+use crate::ipc::{Handle, SendError, Sender};
 
 /// Requests that may wait for the primary's task.
 const QUEUE: usize = 64;
@@ -150,15 +150,22 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError`]; the handle comes back within its source.
+    /// [`ControlError::Send`]; [`ControlError::into_handle`] is the handle, still open.
     pub async fn send_with_handle<T: Serialize + ?Sized>(
         &self,
         worker: WorkerId,
         message: &T,
         handle: impl Into<Handle>,
     ) -> Result<(), ControlError> {
-        let channel = self.channel(worker).await?;
-        let sent = channel.send_with_handle(message, handle).await;
+        let handle = handle.into();
+        let sent = match self.channel(worker).await {
+            Ok(channel) => channel.send_with_handle(message, handle).await,
+            // As good as closed, and the handle must not be lost.
+            Err(gone) => Err(SendError::Closed {
+                peer: format!("worker {worker} ({gone})"),
+                handle: Some(handle),
+            }),
+        };
         sent.map_err(|source| failed(worker, source))
     }
 
@@ -186,7 +193,7 @@ impl Control {
     }
 }
 
-fn failed(worker: WorkerId, source: crate::ipc::SendError) -> ControlError {
+fn failed(worker: WorkerId, source: SendError) -> ControlError {
     ControlError::Send {
         worker,
         source: Box::new(source),

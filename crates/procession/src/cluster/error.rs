@@ -4,6 +4,8 @@ use std::io;
 
 use procession_core::cluster::WorkerId;
 
+use crate::ipc::{Handle, SendError};
+
 /// A cluster that was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,17 @@ pub enum ControlError {
         worker: WorkerId,
         /// Why; what was to go along comes back with it.
         #[source]
-        source: Box<crate::ipc::SendError>,
+        source: Box<SendError>,
     },
+}
+
+impl ControlError {
+    /// The handle that was not sent, still open.
+    #[must_use]
+    pub fn into_handle(self) -> Option<Handle> {
+        match self {
+            Self::Over | Self::NoWorker(_) => None,
+            Self::Send { source, .. } => source.into_handle(),
+        }
+    }
 }

@@ -19,8 +19,8 @@ pub(crate) use memory::prefer_huge_pages;
 pub(crate) use pipes::{
     RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
 };
-pub use port_owner::port_owner;
-pub use probe::{oom_kills, platform};
+pub use port_owner::{listeners_of, port_owner, program_name};
+pub use probe::{oom_kills, platform, thread_waited};
 pub use proc_files::process_load;
 pub use process::Process;
 pub(crate) use sockets::{

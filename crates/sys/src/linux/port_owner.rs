@@ -1,10 +1,11 @@
-//! Who listens at an address, by what `/proc` says.
+//! Who listens at an address, and where somebody listens, by what `/proc` says.
 
-use std::fs;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::{fs, io};
 
-use super::proc_files::all_processes;
+use super::proc_files::{all_processes, children_of};
 use crate::status::PortOwner;
 
 /// Finds out who listens where `address` could not be bound.
@@ -16,21 +17,65 @@ use crate::status::PortOwner;
 /// reading the descriptors of every process, some milliseconds.
 #[must_use]
 pub fn port_owner(address: SocketAddr) -> Option<PortOwner> {
-    let mut listeners: Vec<Listener> = ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|family| fs::read_to_string(format!("/proc/self/net/{family}")).ok())
-        .flat_map(|table| table.lines().filter_map(parse).collect::<Vec<_>>())
-        .filter(|listener| listener.covers(address))
-        .collect();
+    let mut listeners = all_listeners();
+    listeners.retain(|listener| listener.covers(address));
     listeners.sort_by_key(|listener| listener.distance(address.ip()));
     let mut pids = all_processes();
     pids.sort_unstable();
     listeners.iter().find_map(|listener| {
         let link = PathBuf::from(format!("socket:[{}]", listener.inode));
         let pid = *pids.iter().find(|pid| has_open(**pid, &link))?;
-        let name = name_of(pid)?;
+        let name = program_name(pid)?;
         Some(PortOwner { pid, name })
     })
+}
+
+/// Finds out where a process and all that descend from it listen by TCP; sorted,
+/// and an address that several sockets share is told once.
+///
+/// Nothing about a process that is gone. Misses daemons that were re-parented.
+/// Blocks for the time of reading the descriptors of these processes.
+///
+/// # Errors
+///
+/// `Unsupported` on the portable side.
+pub fn listeners_of(root: u32) -> io::Result<Vec<SocketAddr>> {
+    let mut sockets = HashSet::new();
+    let mut family = vec![root];
+    while let Some(pid) = family.pop() {
+        family.extend(children_of(pid));
+        sockets.extend(sockets_of(pid));
+    }
+    let listeners = all_listeners().into_iter();
+    let mut addresses: Vec<SocketAddr> = listeners
+        .filter(|listener| sockets.contains(&listener.inode))
+        .map(|listener| listener.address)
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+/// The inodes of the sockets that a process has open.
+fn sockets_of(pid: u32) -> Vec<u64> {
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let inode = |link: PathBuf| {
+        let inode = link.to_str()?.strip_prefix("socket:[")?;
+        inode.strip_suffix(']')?.parse().ok()
+    };
+    let links = fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    links.filter_map(inode).collect()
+}
+
+/// Every listening TCP socket of this network namespace.
+fn all_listeners() -> Vec<Listener> {
+    ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|family| fs::read_to_string(format!("/proc/self/net/{family}")).ok())
+        .flat_map(|table| table.lines().filter_map(parse).collect::<Vec<_>>())
+        .collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -98,8 +143,10 @@ fn has_open(pid: u32, link: &PathBuf) -> bool {
         .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == *link))
 }
 
-/// The program's file name: `comm` is that of the main thread, which Node renames.
-fn name_of(pid: u32) -> Option<String> {
+/// The file name of a process's program; `None` when it is gone.
+// `comm` is the name of the main thread, which Node changes.
+#[must_use]
+pub fn program_name(pid: u32) -> Option<String> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
     if let Some(name) = program.as_ref().and_then(|program| program.file_name()) {
         let name = name.to_string_lossy();
@@ -118,6 +165,14 @@ mod tests {
             address: address.parse().unwrap(),
             inode: 1,
         }
+    }
+
+    #[test]
+    fn a_program_has_the_name_of_its_file() {
+        let own = std::env::current_exe().unwrap();
+        let name = program_name(std::process::id()).unwrap();
+        assert_eq!(Some(&*name), own.file_name().and_then(|name| name.to_str()));
+        assert_eq!(program_name(u32::MAX), None);
     }
 
     #[test]

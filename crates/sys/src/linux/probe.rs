@@ -1,6 +1,7 @@
 //! What this machine offers, by trying it.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, Resource, child_subreaper, getpid, getrlimit, pidfd_open};
 
@@ -41,6 +42,15 @@ fn kernel() -> String {
         name.sysname().to_string_lossy(),
         name.release().to_string_lossy()
     )
+}
+
+/// How long the thread that asks was ready to run and had no core; `None` where the
+/// kernel does not count that.
+#[must_use]
+pub fn thread_waited() -> Option<Duration> {
+    let counts = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos = counts.split_ascii_whitespace().nth(1)?;
+    nanos.parse().ok().map(Duration::from_nanos)
 }
 
 /// How often the out-of-memory killer has struck on this machine since it started.

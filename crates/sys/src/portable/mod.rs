@@ -17,7 +17,10 @@ mod tree;
 pub(crate) use pipes::{
     RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
 };
-pub use probe::{become_subreaper, oom_kills, platform, port_owner, process_load, reap_strangers};
+pub use probe::{
+    become_subreaper, listeners_of, oom_kills, platform, port_owner, process_load, program_name,
+    reap_strangers, thread_waited,
+};
 pub use process::Process;
 pub(crate) use sockets::{
     PORTS_ARE_SHARED, abstract_name, accept, accept_queue, bind_long, reuse_udp_address, select_by,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -35,6 +36,12 @@ pub fn platform() -> Platform {
 
 /// There is no such counter here.
 #[must_use]
+pub fn thread_waited() -> Option<Duration> {
+    None
+}
+
+/// There is no such counter here.
+#[must_use]
 pub fn oom_kills() -> Option<u64> {
     None
 }
@@ -42,6 +49,21 @@ pub fn oom_kills() -> Option<u64> {
 /// Nobody can be asked here.
 #[must_use]
 pub fn port_owner(_: SocketAddr) -> Option<PortOwner> {
+    None
+}
+
+/// Nobody can be asked here.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub fn listeners_of(_: u32) -> io::Result<Vec<SocketAddr>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nobody can be asked here.
+#[must_use]
+pub fn program_name(_: u32) -> Option<String> {
     None
 }
 

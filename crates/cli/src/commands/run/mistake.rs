@@ -17,14 +17,8 @@ impl Mistake {
         const SAID: [(&str, Mistake); 5] = [
             ("SyntaxError: ", Mistake::Syntax),
             ("fork is not a function", Mistake::ForksItself),
-            (
-                "cluster.setupPrimary is not a function",
-                Mistake::ForksItself,
-            ),
-            (
-                "cluster.setupMaster is not a function",
-                Mistake::ForksItself,
-            ),
+            ("setupPrimary is not a function", Mistake::ForksItself),
+            ("setupMaster is not a function", Mistake::ForksItself),
             ("MODULE_NOT_FOUND", Mistake::NoModule),
         ];
         // Node says how it ended at the very end; what went before may be a log.

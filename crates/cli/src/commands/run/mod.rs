@@ -17,6 +17,8 @@ use std::time::Duration;
 use procession::cluster::{Primary, Spec};
 use procession::ipc::relay::screen_width;
 
+pub(super) use self::signals::is_ignored;
+
 use self::drive::Drive;
 use self::outlet::Outlets;
 use self::signals::Signals;

@@ -75,7 +75,7 @@ impl Signals {
 }
 
 /// Whether we were started with it ignored, where the kernel tells.
-fn is_ignored(signal: Signal) -> bool {
+pub(in crate::commands) fn is_ignored(signal: Signal) -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
         return false;
     };

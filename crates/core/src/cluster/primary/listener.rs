@@ -312,6 +312,14 @@ impl<C> Primary<C> {
         });
     }
 
+    /// A worker that was held back gets connections from now on.
+    pub(super) fn goes_on(&mut self, worker: WorkerId, now: Instant) {
+        let held = self.workers.get_mut(&worker);
+        if held.is_some_and(|held| std::mem::take(&mut held.is_held_back)) {
+            self.dispatch_all(now);
+        }
+    }
+
     /// A worker does not listen there any more.
     pub(super) fn closed(&mut self, worker: WorkerId, key: &str, now: Instant) {
         let id = self.by_key.get(key).copied();

@@ -304,6 +304,14 @@ impl<C> Primary<C> {
         }
     }
 
+    /// A worker that is about to ask for a listener gets no connection until it says
+    /// that it listens: one that cannot read the answer and a connection together.
+    pub fn hold_back(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.is_held_back = true;
+        }
+    }
+
     /// What is seen of a worker's process.
     pub fn observed(&mut self, worker: WorkerId, cpu: Option<f32>, seen: Seen, now: Instant) {
         let Some(observed) = self.workers.get_mut(&worker) else {
@@ -323,7 +331,10 @@ impl<C> Primary<C> {
         match message.act {
             WorkerAct::Online => self.tell(Told::Online(worker)),
             WorkerAct::QueryServer(query) => self.queried(worker, message.seq, *query, now),
-            WorkerAct::Listening(query) => self.listening(worker, query),
+            WorkerAct::Listening(query) => {
+                self.listening(worker, query);
+                self.goes_on(worker, now);
+            }
             WorkerAct::Close { key } => self.closed(worker, &key, now),
             WorkerAct::ExitedAfterDisconnect => self.leaves(worker, message.seq),
             WorkerAct::Answer { ack, accepted } => {

@@ -38,6 +38,8 @@ pub(super) struct Worker<C> {
     /// Since when it is stopped.
     stopped_at: Option<Instant>,
     pub(super) ready_at: Option<Instant>,
+    /// It gets nothing until it says that it listens.
+    pub(super) is_held_back: bool,
     rests_until: Option<Instant>,
     rest: Duration,
     /// The connection that it was told of as stuck for.
@@ -87,6 +89,7 @@ impl<C> Worker<C> {
             seen: Seen::Running,
             stopped_at: None,
             ready_at: None,
+            is_held_back: false,
             rests_until: None,
             rest: REST,
             told_stuck: None,
@@ -95,7 +98,7 @@ impl<C> Worker<C> {
 
     /// Whether it takes connections at all.
     pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open && self.seen == Seen::Running
+        self.phase == Phase::Open && self.seen == Seen::Running && !self.is_held_back
     }
 
     /// Whether it may be chosen now.

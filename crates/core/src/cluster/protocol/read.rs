@@ -31,8 +31,19 @@ pub fn decode_from_worker(
         return Ok(answer);
     }
     let said: FromWorkerWire = decode(serialization, body)?;
-    let seq = said.seq.ok_or(missing("seq"))?;
+    let seq = said.seq;
     let act = said.act()?;
+    let seq = match &act {
+        WorkerAct::QueryServer(_) | WorkerAct::ExitedAfterDisconnect => {
+            seq.ok_or(missing("seq"))?
+        }
+        // Nobody answers these, and Bun's have none.
+        WorkerAct::Online
+        | WorkerAct::Listening(_)
+        | WorkerAct::Close { .. }
+        | WorkerAct::Answer { .. }
+        | WorkerAct::Unknown { .. } => seq.unwrap_or(0),
+    };
     Ok(FromWorker { seq, act })
 }
 

@@ -169,7 +169,7 @@ fn an_answer_is_read_alike_however_it_is_written() {
         }
     }
     let broken = br#"{"cmd":"NODE_CLUSTER","ack":07,"accepted":true,"seq":1}"#;
-    assert!(decode_from_worker(Serialization::Json, broken).is_err());
+    assert!(decode_from_worker(Json, broken).is_err());
 }
 
 #[test]
@@ -293,7 +293,8 @@ fn every_kind_of_listener_goes_there_and_back() {
 fn a_hostile_worker_gets_a_typed_error() {
     let bad = |body: &str| decode_from_worker(Json, body.as_bytes()).unwrap_err();
     let missing = |member| BadClusterMessage::Missing { member };
-    assert_eq!(bad(r#"{"act":"online"}"#), missing("seq"));
+    assert_eq!(bad(r#"{"act":"queryServer"}"#), missing("seq"));
+    assert_eq!(bad(r#"{"act":"exitedAfterDisconnect"}"#), missing("seq"));
     assert_eq!(bad(r#"{"seq":1}"#), missing("act"));
     assert_eq!(bad(r#"{"seq":1,"act":"close"}"#), missing("key"));
     assert_eq!(
@@ -408,4 +409,13 @@ proptest! {
             prop_assert_eq!(decode_from_primary(serialization, &again), Ok(said));
         }
     }
+}
+
+/// As Bun 1.4 says it: nobody answers, so it needs no number.
+#[test]
+fn what_nobody_answers_needs_no_number() {
+    let body = br#"{"cmd":"NODE_CLUSTER","act":"listening","port":9899,"data":null,"address":"127.0.0.1","addressType":4}"#;
+    let said = decode_from_worker(Json, body).unwrap();
+    assert_eq!(said.seq, 0);
+    assert!(matches!(said.act, WorkerAct::Listening(query) if query.port == Some(9899)));
 }

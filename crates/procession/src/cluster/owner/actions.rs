@@ -67,7 +67,10 @@ impl Owner {
         let Some(channel) = &running.channel else {
             return;
         };
-        let shared = share.and_then(|id| self.listeners.get_mut(&id)?.share(running.slot));
+        let listener = share.and_then(|id| self.listeners.get_mut(&id));
+        // What is one of a group can be served without a socket, too.
+        let listener = listener.filter(|it| !(running.cannot_accept && it.group().is_some()));
+        let shared = listener.and_then(|listener| listener.share(running.slot));
         // One whose channel is closed or full of what it does not read is told nothing.
         let _ = match shared {
             Some((kind, fd)) => channel

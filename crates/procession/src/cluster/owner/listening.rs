@@ -307,7 +307,7 @@ fn in_slot_of(worker: WorkerId, it: &super::Running, serves: bool, now: Instant)
     InSlot {
         worker,
         pid: it.pid,
-        serves,
+        serves: serves && !it.cannot_accept,
         cpu: it.cpu,
         age: it
             .ready_at

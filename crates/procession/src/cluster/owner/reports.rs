@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use procession_core::cluster::WorkerId;
 use procession_core::cluster::primary::{Back, ListenerId};
+use procession_core::cluster::protocol::WorkerAct;
 use procession_core::cluster::supervise::Death;
 
 use super::super::event::{Event, WorkerExit};
@@ -16,7 +17,17 @@ use crate::ipc::cluster::Settlement;
 impl Owner {
     pub(super) fn reported(&mut self, worker: WorkerId, report: Report, now: Instant) {
         match report {
-            Report::Said(message) => self.machine.said(worker, message, now),
+            Report::Said(message) => {
+                if let WorkerAct::QueryServer(_) = &message.act
+                    && let Some(running) = self.running.get_mut(&worker)
+                {
+                    running.look_at_program();
+                    if running.cannot_accept {
+                        self.machine.hold_back(worker);
+                    }
+                }
+                self.machine.said(worker, message, now);
+            }
             Report::Nonsense(error) => self.tell(Event::ClusterError { worker, error }),
             Report::Settled(settlement) => self.settled(worker, settlement, now),
             Report::SaysReady => self.supervisor.ready(worker, now),

@@ -22,6 +22,8 @@ pub(super) struct Running {
     /// Kills it and its tree.
     pub(super) kill: CancellationToken,
     pub(super) channel: Option<Sender>,
+    /// It serves what is handed to it, but cannot accept from a socket that it was given.
+    pub(super) cannot_accept: bool,
     /// Connections in the channel, and the numbers under which they were given.
     pub(super) tickets: HashMap<Ticket, u64>,
     /// Its end is no surprise.
@@ -44,6 +46,7 @@ impl Running {
             process,
             kill: CancellationToken::new(),
             channel: None,
+            cannot_accept: false,
             tickets: HashMap::new(),
             is_expected: false,
             ready_at: None,
@@ -51,6 +54,15 @@ impl Running {
             cpu: None,
             seen: None,
         }
+    }
+
+    /// Looks at the program, which may be another than the one that was started: a
+    /// script's interpreter. Deno 2.9 takes a listening socket, says that it listens,
+    /// and never accepts; and it takes a connection for what comes with the message
+    /// before, if both are read at once.
+    pub(super) fn look_at_program(&mut self) {
+        self.cannot_accept =
+            procession_sys::program_name(self.pid).is_some_and(|name| name == "deno");
     }
 
     /// Looks at the process.

@@ -434,3 +434,20 @@ fn a_client_that_comes_back_is_still_itself() {
     stage.dies(second);
     assert_eq!(stage.holder(0), Some(home));
 }
+
+#[test]
+fn who_is_held_back_gets_nothing_until_it_listens() {
+    let mut stage = Stage::round_robin(1);
+    stage.add(2);
+    stage.primary.hold_back(WorkerId(2));
+    stage.listen(2, tcp(80));
+    stage.lines.clear();
+    for _ in 0..3 {
+        stage.arrives(0);
+    }
+    assert_eq!(stage.lines(), ["1: gets 0"]);
+    stage.said(2, WorkerAct::Listening(Box::new(tcp(80))));
+    assert_eq!(stage.lines(), ["2 listens", "2: gets 1"]);
+    stage.accepts(1);
+    assert_eq!(stage.lines(), ["2: gets 2"]);
+}
