@@ -52,7 +52,7 @@ pub struct Options {
     /// some 10 % of a core; below, it is worth more that nobody waits
     /// in the queue of a worker that is slow or stopped.
     pub busy: f64,
-    /// Connections a second below which it is given up. 500: far enough from `busy`
+    /// Connections a second below which it is given up. 900: far enough from `busy`
     /// that the error of an estimate cannot bridge it.
     pub calm: f64,
     /// For how long the rate has to be above `busy`. 0.3 s: a thousand keep-alive
@@ -78,7 +78,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             busy: 1500.0,
-            calm: 500.0,
+            calm: 900.0,
             busy_for: Duration::from_millis(300),
             calm_for: Duration::from_secs(1),
             stuck_after: Duration::from_millis(40),

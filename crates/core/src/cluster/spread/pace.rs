@@ -11,7 +11,7 @@ pub(super) const WINDOW: Duration = Duration::from_millis(100);
 /// One connection in so many goes to the primary, as a sample, while the rate
 /// is high. 1,500 a second leave 23 samples: an error of a fifth.
 const FEW_SAMPLES: u32 = 64;
-/// While it is low more are needed: 500 a second leave 60 in one. At that rate
+/// While it is low more are needed: 900 a second leave 110 in one. At that rate
 /// handing them over costs little.
 const MANY_SAMPLES: u32 = 8;
 /// Between these rates the number of samples stays as it is.

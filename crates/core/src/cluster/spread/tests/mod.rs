@@ -305,9 +305,9 @@ fn auto_follows_the_rate_without_flapping() {
     assert_eq!(step(3_000.0, 1), (Mode::Spread, 1));
     assert_eq!(step(3_000.0, 120), (Mode::Spread, 0));
     assert_eq!(step(8_000.0, 30), (Mode::Spread, 0));
-    assert_eq!(step(1_000.0, 120), (Mode::Spread, 0));
-    assert_eq!(step(200.0, 3), (Mode::HandOver, 1));
-    assert_eq!(step(200.0, 120), (Mode::HandOver, 0));
+    assert_eq!(step(1_300.0, 120), (Mode::Spread, 0));
+    assert_eq!(step(600.0, 3), (Mode::HandOver, 1));
+    assert_eq!(step(800.0, 120), (Mode::HandOver, 0));
     assert!(step(1_500.0, 120).1 <= 1);
     assert_eq!(step(0.0, 10).0, Mode::HandOver);
 }
