@@ -1,4 +1,4 @@
-//! `cargo xtask bench spawn`, `ipc` and `cluster`: ours beside the others, in the same run, in turn.
+//! `cargo xtask bench spawn`, `ipc`, `cluster` and `load`: ours beside the others, in the same run, in turn.
 //!
 //! Each contender runs in a process of its own that prints one line per round;
 //! the rounds go A B C A B C, so that whatever else the machine does meets all
@@ -6,6 +6,7 @@
 
 mod bars;
 mod cluster;
+mod load;
 mod machine;
 mod results;
 mod scenario;
@@ -19,7 +20,7 @@ use results::Results;
 use scenario::Scenario;
 use worker::Workers;
 
-const USAGE: &str = "usage: cargo xtask bench spawn|ipc|cluster [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+const USAGE: &str = "usage: cargo xtask bench spawn|ipc|cluster|load [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl Options {
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let done = match arguments.split_first() {
         Some((first, rest)) if first == "cluster" => cluster::run(rest),
+        Some((first, rest)) if first == "load" => load::run(rest),
         _ => bench(arguments),
     };
     done.into()

@@ -17,6 +17,8 @@ mod frameworks;
 mod kills;
 #[path = "run_interop/listeners.rs"]
 mod listeners;
+#[path = "run_interop/load.rs"]
+mod load;
 #[path = "run_interop/servers.rs"]
 mod servers;
 #[path = "run_interop/stage.rs"]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Counts durations from 1 µs to an hour, to three significant digits.
+/// Counts durations from 1 µs to an hour, to three significant digits; those of
+/// [`Report::pid_latency`](crate::Report::pid_latency) to two.
 #[derive(Clone, Debug)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
@@ -20,6 +21,14 @@ impl Histogram {
     #[must_use]
     pub fn new() -> Self {
         match hdrhistogram::Histogram::new_with_bounds(1, MOST, 3) {
+            Ok(empty) => Self(empty),
+            Err(_) => unreachable!("these bounds and digits are in range"),
+        }
+    }
+
+    /// The same to two digits, in an eighth of the memory (26 KiB).
+    pub(crate) fn coarse() -> Self {
+        match hdrhistogram::Histogram::new_with_bounds(1, MOST, 2) {
             Ok(empty) => Self(empty),
             Err(_) => unreachable!("these bounds and digits are in range"),
         }

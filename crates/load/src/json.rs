@@ -107,6 +107,7 @@ fn own(report: &Report) -> Value {
         "corrected_latency_ms": report.corrected.as_ref().map(latency),
         "failures": failures.collect::<Map<_, _>>(),
         "samples": report.samples.iter().map(sample).collect::<Vec<_>>(),
+        "pid_latency_ms": report.pid_latency.iter().map(|(pid, it)| (pid.to_string(), latency(it))).collect::<BTreeMap<_, _>>(),
         "pids": report.by_pid.iter().map(|(pid, n)| (pid.to_string(), n)).collect::<BTreeMap<_, _>>(),
         "client": {
             "cpu_s": in_seconds(client.cpu),

@@ -51,6 +51,9 @@ pub struct Report {
     /// Answers by the pid in their body, with [`Spec::watch_pids`](crate::Spec::watch_pids); those
     /// of more than 4096 pids are under 0.
     pub by_pid: BTreeMap<u32, u64>,
+    /// [Raw](Self::raw) latency of the first 16 of these pids. Where more than 16 answer within a
+    /// sample, some of their answers are not in it.
+    pub pid_latency: BTreeMap<u32, Histogram>,
     /// What the load cost the client.
     pub client: Client,
 }
@@ -81,6 +84,7 @@ impl Report {
             failures: BTreeMap::new(),
             samples: Vec::new(),
             by_pid: BTreeMap::new(),
+            pid_latency: BTreeMap::new(),
             client: Client::default(),
         }
     }

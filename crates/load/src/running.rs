@@ -30,7 +30,7 @@ pub fn start(spec: Spec) -> Result<Running, StartError> {
     let threads = Threads::start(plan.threads()).map_err(StartError::Threads)?;
     let halt = Arc::new(Halt::default());
     let (events, taken) = Events::channel();
-    let dropped = events.dropped();
+    let (dropped, answered) = (events.dropped(), events.answered());
     let (reports, report) = oneshot::channel();
     let coordinator = {
         let halt = Arc::clone(&halt);
@@ -46,6 +46,7 @@ pub fn start(spec: Spec) -> Result<Running, StartError> {
         halt,
         events: taken,
         dropped,
+        answered,
         report: Some(report),
         coordinator: Some(coordinator.map_err(StartError::Threads)?),
     })
@@ -66,6 +67,7 @@ pub struct Running {
     halt: Arc<Halt>,
     events: mpsc::Receiver<Event>,
     dropped: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
     /// None once it was taken.
     report: Option<oneshot::Receiver<Box<Report>>>,
     coordinator: Option<JoinHandle<()>>,
@@ -99,9 +101,26 @@ impl Running {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// How many requests were answered so far, by whatever status: [`Report::answers`] as it
+    /// grows. Costs a load of an atomic, and may be some milliseconds behind.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Ends it early, with a report: what is under way is unfinished.
     pub fn stop(&self) {
         self.halt.now();
+    }
+
+    /// Begins no further request, and ends with a report when those that are under way were answered
+    /// or have failed, by their time-out at the latest: none is unfinished, so the report says of
+    /// every request what became of it. An end that the spec sets still holds.
+    ///
+    /// A connection that is being made for a request counts as one that is under way; others are
+    /// closed at once.
+    pub fn drain(&self) {
+        self.halt.drain();
     }
 
     /// The report, when it is over; the events that were not taken are dropped.

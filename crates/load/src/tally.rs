@@ -5,6 +5,7 @@
 //! the sum. So a thread touches no more memory than it needs for an interval.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
 use crate::http1::Answer;
@@ -15,6 +16,8 @@ use crate::{Class, Client, Histogram, Rate, Report, Sample, Seen, Spec};
 const STATUSES: usize = 1000;
 /// How many pids are told apart: a body may begin with a number that is no pid.
 const MOST_PIDS: usize = 4096;
+/// Of how many pids latency is kept: a histogram is not small.
+const PIDS_WITH_LATENCY: usize = 16;
 
 /// What was counted.
 #[derive(Clone, Debug)]
@@ -40,6 +43,7 @@ pub(crate) struct Tally {
     statuses: Box<[u64]>,
     failures: BTreeMap<Class, Seen>,
     by_pid: BTreeMap<u32, u64>,
+    pid_latency: BTreeMap<u32, Histogram>,
 }
 
 /// When a load was.
@@ -65,6 +69,7 @@ impl Tally {
             statuses: vec![0; STATUSES].into(),
             failures: BTreeMap::new(),
             by_pid: BTreeMap::new(),
+            pid_latency: BTreeMap::new(),
         }
     }
 
@@ -76,13 +81,13 @@ impl Tally {
         if let Some(count) = self.statuses.get_mut(usize::from(status)) {
             *count += 1;
         }
-        if is_good || !self.exclude_errors {
-            self.latency(latency);
-        } else {
-            self.excluded += answer.bytes;
-        }
         if let Some(pid) = answer.pid {
             self.count_pid(pid, 1);
+        }
+        if is_good || !self.exclude_errors {
+            self.latency(latency, answer.pid);
+        } else {
+            self.excluded += answer.bytes;
         }
         if !is_good {
             self.fail(Class::Non2xx, at, || format!("status {status}"));
@@ -93,8 +98,11 @@ impl Tally {
         }
     }
 
-    fn latency(&mut self, latency: Latency) {
+    fn latency(&mut self, latency: Latency, pid: Option<u32>) {
         self.raw.record(latency.raw);
+        if let Some(histogram) = pid.and_then(|pid| self.of_pid(pid)) {
+            histogram.record(latency.raw);
+        }
         if let (Some(histogram), Some(took)) = (&mut self.corrected, latency.corrected) {
             histogram.record(took);
         }
@@ -132,6 +140,15 @@ impl Tally {
         *self.by_pid.entry(pid).or_default() += count;
     }
 
+    /// The latency of this pid, if it is kept.
+    fn of_pid(&mut self, pid: u32) -> Option<&mut Histogram> {
+        let is_kept = self.pid_latency.len() < PIDS_WITH_LATENCY;
+        match self.pid_latency.entry(pid) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => is_kept.then(|| new.insert(Histogram::coarse())),
+        }
+    }
+
     /// Adds what another counted.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
@@ -152,6 +169,11 @@ impl Tally {
         }
         for (pid, count) in &other.by_pid {
             self.count_pid(*pid, *count);
+        }
+        for (pid, other) in &other.pid_latency {
+            if let Some(histogram) = self.of_pid(*pid) {
+                histogram.merge(other);
+            }
         }
     }
 
@@ -208,6 +230,7 @@ impl Tally {
         report.failures = self.failures;
         report.samples = samples;
         report.by_pid = self.by_pid;
+        report.pid_latency = self.pid_latency;
         report.client = client;
         report
     }

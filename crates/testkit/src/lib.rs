@@ -5,13 +5,11 @@
 //! * [`program`] finds the `testkit` program, which has one trick for each
 //!   kind of child (`testkit` alone lists them).
 //! * [`node`] finds Node.
-//! * [`load`] loads an HTTP server and keeps every failure apart.
 //!
 //! Linux only: most of it reads `/proc`.
 #![forbid(unsafe_code)]
 
 pub mod leaks;
-pub mod load;
 pub mod node;
 mod program;
 pub mod wait;

@@ -23,6 +23,7 @@ use contender::{CONTENDERS, Contender, Server};
 use process::Cpu;
 use results::{Results, Sample};
 use tools::{Mode, Tools};
+pub(super) use tools::{Wrk, on_path};
 
 /// How long a server rests before each load.
 const REST: Duration = Duration::from_secs(2);
@@ -127,7 +128,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
 
 /// The Node on `PATH`, and these.
 fn nodes(majors: &[u32]) -> Result<Vec<(String, PathBuf)>, String> {
-    let here = tools::on_path("node").ok_or("Node is missing")?;
+    let here = on_path("node").ok_or("Node is missing")?;
     let mut nodes = vec![(tools::version(&here)?, here)];
     for major in majors {
         let package = format!("node-{}", platform()?);
@@ -147,7 +148,7 @@ fn sample(
     let hello = tools.server("hello.js");
     let server = Server::start(tools, contender, node, &hello, &[])?;
     // Compiled, and by `auto` decided.
-    tools.load(server.at, &["--requests", "3000", "--connections", "32"])?;
+    tools.load(server.at, &["-a", "3000", "-c", "32"])?;
     let mut modes = Vec::new();
     for mode in [Mode::KeepAlive, Mode::Close] {
         // A load of its own, not the rest of the last one.
@@ -165,7 +166,7 @@ fn sample(
             workers_us: Cpu::of(&workers).since_us(before.1) / requests,
         });
     }
-    let report = tools.load(server.at, &["--requests", "6000", "--connections", "32"])?;
+    let report = tools.load(server.at, &["-a", "6000", "-c", "32"])?;
     let [kept, closed] = modes.try_into().map_err(|_| "two modes are measured")?;
     let (primary, _) = server.processes();
     let sample = Sample {

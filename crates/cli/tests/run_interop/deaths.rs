@@ -1,8 +1,8 @@
 //! Workers that end, in every way.
 
-use procession_testkit::load::Failure;
 use procession_testkit::node;
 
+use crate::load::{ask_for, begin, finish, requests};
 use crate::stage::{Stage, is_control, program};
 
 /// Each of the ways is followed by a new worker, and nobody is refused meanwhile.
@@ -26,22 +26,20 @@ fn whatever_ends_a_worker_another_one_comes() {
     let server = stage.two(&[], &[program("http.js").to_str().unwrap()]);
     for (number, way) in ways.iter().enumerate() {
         let before = server.workers();
-        let load = server.load().start();
+        let load = begin(server.load());
         let mut ask = server.load();
-        (ask.connections, ask.path) = (1, (*way).into());
-        let asked = ask.requests(1);
-        let refused = asked.count(Failure::Refused) + asked.count(Failure::Hung);
-        assert_eq!(refused, 0, "{way}: {asked}");
+        ask.connections = 1;
+        ask_for(way, &mut ask);
+        let asked = requests(&ask, 1);
+        assert_eq!(asked.refused_or_hung(), 0, "{way}: {asked}");
         server.ready(3 + number);
-        let report = load.finish();
-        for failure in [Failure::Refused, Failure::Hung] {
-            assert_eq!(
-                report.count(failure),
-                0,
-                "{way}: {report}\n{}",
-                server.log()
-            );
-        }
+        let report = finish(load);
+        assert_eq!(
+            report.refused_or_hung(),
+            0,
+            "{way}: {report}\n{}",
+            server.log()
+        );
         let after = server.workers();
         let stayed = before.iter().filter(|pid| after.contains(pid)).count();
         assert_eq!((after.len(), stayed), (2, 1), "{way}: {before:?} {after:?}");
@@ -66,10 +64,10 @@ fn a_worker_that_disconnects_loses_nothing() {
             &[program("http.js").to_str().unwrap()],
         );
         for number in 0..5 {
-            let load = server.load().start();
+            let load = begin(server.load());
             server.ask("/disconnect");
             server.ready(3 + number);
-            let report = load.finish();
+            let report = finish(load);
             assert_eq!(report.failures(), 0, "{policy}: {report}\n{}", server.log());
         }
         assert!(server.stop().success());

@@ -5,17 +5,19 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use procession::child_process::{Child, Command, Signal, Stdio, Stop};
 use procession::cluster::{Control, Event, Primary, Spec, WorkerId};
 use procession::ipc::{Channel, Serialization};
-use procession_testkit::load::{Load, Report};
+use procession_load::start;
 use procession_testkit::node;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::frameworks::install;
+use crate::load::{Found, load_of, until};
 use crate::stage::{Stage, free_port, program};
 
 /// egg loads some hundred files in each of three processes.
@@ -123,7 +125,7 @@ async fn start_agent(stage: &Stage, app: &Path, ports: [u16; 2]) -> (Child, Chan
     }
 }
 
-async fn serve(stage: &Stage, app: &Path) -> Report {
+async fn serve(stage: &Stage, app: &Path) -> Found {
     let ports = [free_port(), free_port()];
     let (mut agent, channel) = start_agent(stage, app, ports).await;
     let mut spec = Spec::new(worker(stage, app, "app_worker.js", ports));
@@ -138,11 +140,11 @@ async fn serve(stage: &Stage, app: &Path) -> Report {
         listening: 0,
     };
     master.until(|it| it.listening == 2).await;
-    let load = Load::new((Ipv4Addr::LOCALHOST, ports[0]).into());
-    let mut asked = tokio::task::spawn_blocking(move || load.requests(300));
+    let load = load_of((Ipv4Addr::LOCALHOST, ports[0]).into());
+    let mut asked = pin!(start(until(&load, 300)).unwrap().report());
     let report = loop {
         tokio::select! {
-            report = &mut asked => break report.unwrap(),
+            report = &mut asked => break Found::new(report),
             goes_on = master.step() => assert!(goes_on, "all workers have left"),
         }
     };
@@ -174,11 +176,7 @@ fn egg_serves_with_its_agent() {
     let served = async { timeout(STARTING, serve(&stage, &app)).await };
     let served = stage.runtime().block_on(served);
     let report = served.expect("egg starts, serves and ends in time");
-    assert_eq!(
-        (report.answers(), report.by_pid.len()),
-        (300, 2),
-        "{report}"
-    );
+    assert_eq!((report.good(), report.by_pid.len()), (300, 2), "{report}");
     stage.end();
 }
 

@@ -8,9 +8,9 @@ use std::env;
 use std::fs;
 
 use procession::child_process::Signal;
-use procession_testkit::load::Failure;
 use procession_testkit::node;
 
+use crate::load::{begin, finish, requests};
 use crate::stage::{Server, Stage, is_control, kill, program};
 
 /// The most that the primary may ever take, in KiB. The debug build is larger from the start.
@@ -77,14 +77,14 @@ fn restarts_and_connections_leave_nothing_in_the_primary() {
     let stage = Stage::new();
     let server = stage.two(&OFTEN, &[program("http.js").to_str().unwrap()]);
     // Everything was used once.
-    assert_eq!(server.load().requests(200).failures(), 0);
+    assert_eq!(requests(&server.load(), 200).failures(), 0);
     replace_one(&server, 0);
-    assert_eq!(server.load().requests(200).failures(), 0);
+    assert_eq!(requests(&server.load(), 200).failures(), 0);
     let before = Has::of(&server);
 
     let mut load = server.load();
     load.connections = 16;
-    let load = load.start();
+    let load = begin(load);
     for restart in 1..=restarts {
         // Both come to their end at the same time.
         let so_far = connections * restart / (restarts + 1);
@@ -94,7 +94,7 @@ fn restarts_and_connections_leave_nothing_in_the_primary() {
     server.until("the last answers", || {
         (load.answered() >= connections).then_some(())
     });
-    let report = load.finish();
+    let report = finish(load);
     let what = format!("{} descriptors again", before.descriptors);
     server.until(&what, || {
         (descriptors(&server) <= before.descriptors).then_some(())
@@ -103,18 +103,16 @@ fn restarts_and_connections_leave_nothing_in_the_primary() {
     eprintln!(
         "{restarts} restarts, {} answers, {} lost with a worker, {:.0} s\nprimary: {} KiB at the start, {} at most, {} at the end; \
          {} descriptors before, {} after",
-        report.answers(),
+        report.answers,
         report.failures(),
-        report.took.as_secs_f64(),
+        report.duration.as_secs_f64(),
         before.rss,
         after.most,
         after.rss,
         before.descriptors,
         after.descriptors
     );
-    for failure in [Failure::Refused, Failure::Hung] {
-        assert_eq!(report.count(failure), 0, "{report}");
-    }
+    assert_eq!(report.refused_or_hung(), 0, "{report}");
     if let Some(most) = MOST {
         assert!(
             after.most <= most,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use procession::child_process::Command;
 use procession_testkit::node;
 
+use crate::load::requests;
 use crate::stage::{Stage, program};
 
 /// npm may be slow where everything else is quick.
@@ -52,9 +53,9 @@ fn serves(framework: &str) {
     for policy in ["auto", "spread", "round-robin"] {
         let stage = Stage::new();
         let server = stage.two(&["--balance", policy], &[copy.to_str().unwrap()]);
-        let report = server.load().requests(400);
+        let report = requests(&server.load(), 400);
         assert_eq!(
-            (report.answers(), report.by_pid.len()),
+            (report.good(), report.by_pid.len()),
             (400, 2),
             "{policy}: {report}"
         );

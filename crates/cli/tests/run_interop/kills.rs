@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use procession::child_process::Signal;
-use procession_testkit::load::{Failure, Report, Running};
+use procession_load::Running;
 use procession_testkit::node;
 
+use crate::load::{ask_for, begin, finish, requests};
 use crate::stage::{Server, Stage, is_control, kill, program, state};
 
 /// What makes 1,000 deaths in a few minutes no crash loop.
@@ -46,13 +47,6 @@ fn answers_go_on(load: &Running, server: &Server<'_>) {
     server.until("answers", || (load.answered() > before + 20).then_some(()));
 }
 
-#[track_caller]
-fn nobody_hung_or_was_refused(report: &Report, log: &str) {
-    for failure in [Failure::Hung, Failure::Refused] {
-        assert_eq!(report.count(failure), 0, "{report}\n{log}");
-    }
-}
-
 #[test]
 fn a_killed_worker_loses_only_what_it_had_accepted() {
     let Some(_) = node::or_skip("kills under procession run") else {
@@ -64,8 +58,9 @@ fn a_killed_worker_loses_only_what_it_had_accepted() {
         fs::create_dir(&notes).unwrap();
         let server = start(&stage, policy, &notes);
         let mut load = server.load();
-        (load.connections, load.path) = (16, "/wait?n=5".into());
-        let load = load.start();
+        load.connections = 16;
+        ask_for("/wait?n=5", &mut load);
+        let load = begin(load);
         let (mut held, share) = (0, kills().div_ceil(4));
         for number in 0..share {
             answers_go_on(&load, &server);
@@ -74,8 +69,8 @@ fn a_killed_worker_loses_only_what_it_had_accepted() {
             server.ready(3 + number);
         }
         answers_go_on(&load, &server);
-        let report = load.finish();
-        nobody_hung_or_was_refused(&report, &server.log());
+        let report = finish(load);
+        assert_eq!(report.refused_or_hung(), 0, "{report}\n{}", server.log());
         let lost = report.failures();
         eprintln!("{policy}: {share} kills, {held} held by the victims, {report}");
         // Between an accept and the note of it a worker may be killed, too.
@@ -100,7 +95,7 @@ fn all_workers_killed_at_once_refuse_nobody() {
         let notes = stage.home.path().join("open");
         fs::create_dir(&notes).unwrap();
         let server = start(&stage, policy, &notes);
-        let load = server.load().start();
+        let load = begin(server.load());
         let rounds = kills().div_ceil(10);
         let mut held = 0;
         for number in 0..rounds {
@@ -115,9 +110,9 @@ fn all_workers_killed_at_once_refuse_nobody() {
             server.ready(2 * (number + 2));
         }
         answers_go_on(&load, &server);
-        let report = load.finish();
+        let report = finish(load);
         eprintln!("{policy}: {rounds} rounds, {held} held by the victims, {report}");
-        nobody_hung_or_was_refused(&report, &server.log());
+        assert_eq!(report.refused_or_hung(), 0, "{report}\n{}", server.log());
         assert!(
             report.failures() <= held + rounds as u64,
             "{policy}: {held} were held: {report}"
@@ -179,7 +174,7 @@ fn restarts_leave_nothing_in_the_primary() {
     for number in 0..=kills().div_ceil(4) {
         kill(server.workers()[0], Signal::KILL);
         server.ready(3 + number);
-        assert_eq!(server.load().requests(50).failures(), 0);
+        assert_eq!(requests(&server.load(), 50).failures(), 0);
         if number == 0 {
             before = descriptors();
         }

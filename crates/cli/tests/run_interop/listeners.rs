@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use procession::child_process::Stdio;
-use procession_testkit::load::Load;
 use procession_testkit::{node, wait};
 
+use crate::load::{load_of, requests};
 use crate::stage::{Server, Stage, free_port, is_control, program};
 
 const KINDS: [&str; 9] = [
@@ -91,9 +91,9 @@ fn workers(server: &Server<'_>) -> BTreeSet<u32> {
 }
 
 fn over_tcp(port: u16) -> BTreeSet<u32> {
-    let report = Load::new((Ipv4Addr::LOCALHOST, port).into()).requests(40);
+    let report = requests(&load_of((Ipv4Addr::LOCALHOST, port).into()), 40);
     assert_eq!(report.failures(), 0, "{port}: {report}");
-    report.by_pid.into_keys().collect()
+    report.by_pid.keys().copied().collect()
 }
 
 fn pids_of(ask: impl Fn() -> u32) -> BTreeSet<u32> {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use procession::child_process::{Command, Signal, Tree};
-use procession_testkit::load::{Connection, Report};
+use procession_load::Keep;
 use procession_testkit::{node, wait};
 
+use crate::load::{Found, ask_for, load_of, requests};
 use crate::stage::{Stage, free_port, is_control, is_open, kill, program, state};
 
 /// Everything was answered, by these and nobody else.
 #[track_caller]
-fn all_answered_by(report: &Report, pids: &[u32], log: &str) {
+fn all_answered_by(report: &Found, pids: &[u32], log: &str) {
     assert_eq!(report.failures(), 0, "{report}\n{log}");
     let by: Vec<u32> = report.by_pid.keys().copied().collect();
     assert_eq!(by, pids, "{report}\n{log}");
@@ -28,14 +29,15 @@ fn the_tutorials_hello_world_survives_a_kill() {
         let port = free_port();
         let mut command = stage.cluster(2, &[], &[program(name).to_str().unwrap()]);
         let server = stage.start(command.env("PORT", port.to_string()));
-        let mut load = procession_testkit::load::Load::new(([127, 0, 0, 1], port).into());
+        let at = ([127, 0, 0, 1], port).into();
+        let mut load = load_of(at);
         let started = || server.log().matches("запущен").count();
         let both = |many: usize| {
             server.until("workers that answer", || {
-                (started() >= many && is_open(load.at)).then_some(())
+                (started() >= many && is_open(at)).then_some(())
             });
             server.until("answers of both", || {
-                let report = load.requests(50);
+                let report = requests(&load, 50);
                 (report.failures() == 0 && report.by_pid.len() == 2).then_some(report)
             })
         };
@@ -44,16 +46,14 @@ fn the_tutorials_hello_world_survives_a_kill() {
         kill(victim, Signal::KILL);
         let after = both(3);
         assert!(!after.by_pid.contains_key(&victim), "{after}");
-        load.connection = Connection::KeepAlive;
-        assert_eq!(load.requests(200).failures(), 0);
+        load.keep = Keep::Alive;
+        assert_eq!(requests(&load, 200).failures(), 0);
         // Dual-stack, as Node's `listen(port)` is.
-        load.at = (std::net::Ipv6Addr::LOCALHOST, port).into();
-        assert_eq!(load.requests(20).failures(), 0);
+        let mut load = load_of((std::net::Ipv6Addr::LOCALHOST, port).into());
+        load.keep = Keep::Alive;
+        assert_eq!(requests(&load, 20).failures(), 0);
         assert!(server.stop().success());
-        assert!(
-            !is_open(([127, 0, 0, 1], port).into()),
-            "{name}: the port is open"
-        );
+        assert!(!is_open(at), "{name}: the port is open");
         stage.end();
     }
 }
@@ -81,9 +81,9 @@ fn every_policy_serves_over_both_kinds_of_connection() {
         assert_eq!(server.said("argument"), ["word", "word"]);
         let pids = server.workers();
         let mut load = server.load();
-        for connection in [Connection::Close, Connection::KeepAlive] {
-            load.connection = connection;
-            let report = load.requests(400);
+        for keep in [Keep::Close, Keep::Alive] {
+            load.keep = keep;
+            let report = requests(&load, 400);
             let log = server.log();
             if matches!(policy, "ip-hash" | "cookie=session") && !is_control() {
                 assert_eq!(
@@ -91,7 +91,7 @@ fn every_policy_serves_over_both_kinds_of_connection() {
                     (0, 1),
                     "{policy} {report}"
                 );
-            } else if policy == "kernel" || connection == Connection::KeepAlive {
+            } else if policy == "kernel" || keep == Keep::Alive {
                 // Eight connections, or the fastest to wake: not always both.
                 assert_eq!(report.failures(), 0, "{policy} {report}\n{log}");
             } else {
@@ -179,17 +179,18 @@ fn a_stop_waits_for_what_is_being_answered() {
         let stage = Stage::new();
         let server = stage.two(&[], &[program("http.js").to_str().unwrap()]);
         let mut load = server.load();
-        (load.connections, load.path) = (4, "/wait?n=400".into());
-        let at = load.at;
+        load.connections = 4;
+        ask_for("/wait?n=400", &mut load);
+        let at = server.at();
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| load.requests(4));
+            let asked = scope.spawn(|| requests(&load, 4));
             server.until("four connections", || {
                 (established(at.port()) == 8).then_some(())
             });
             server.signal(signal);
             let report = asked.join().unwrap();
             assert_eq!(
-                (report.answers(), report.failures()),
+                (report.good(), report.failures()),
                 (4, 0),
                 "{signal}: {report}"
             );
@@ -243,23 +244,18 @@ fn nobody_hangs_on_a_stopped_worker() {
         let stage = Stage::new();
         let http = program("http.js");
         let server = stage.two(&["--balance", policy], &[http.to_str().unwrap()]);
-        assert_eq!(server.load().requests(400).failures(), 0);
+        assert_eq!(requests(&server.load(), 400).failures(), 0);
         let stopped = server.ask("/stop");
         server.until("a stopped worker", || {
             (state(stopped)? == 'T').then_some(())
         });
-        let report = server.load().requests(2000);
-        assert_eq!(
-            report.answers(),
-            2000,
-            "{policy}: {report}\n{}",
-            server.log()
-        );
+        let report = requests(&server.load(), 2000);
+        assert_eq!(report.good(), 2000, "{policy}: {report}\n{}", server.log());
         if state(stopped).is_some() {
             kill(stopped, Signal::CONT);
         }
         server.until("two at work", || {
-            let report = server.load().requests(400);
+            let report = requests(&server.load(), 400);
             assert_eq!(report.failures(), 0, "{policy}: {report}");
             (report.by_pid.len() == 2).then_some(())
         });
@@ -286,10 +282,10 @@ fn what_a_stopped_worker_was_handed_is_handed_to_another() {
         (state(stopped)? == 'T').then_some(())
     });
     let mut load = server.load();
-    load.limit = 2 * wait::LIMIT;
-    let report = load.requests(400);
+    load.timeout = 2 * wait::LIMIT;
+    let report = requests(&load, 400);
     assert_eq!(
-        (report.answers(), report.failures()),
+        (report.good(), report.failures()),
         (400, 0),
         "{report}\n{}",
         server.log()

@@ -12,11 +12,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use procession::child_process::{Child, Command, Exit, Outcome, Signal, Stdio};
+use procession_load::Spec;
 use procession_testkit::leaks::{Leak, Oracle};
-use procession_testkit::load::Load;
 use procession_testkit::wait;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+use crate::load::{ask_for, load_of, requests};
 
 /// Below what is here a test's server, its files and its processes live.
 pub(crate) struct Stage {
@@ -214,16 +216,17 @@ impl Server<'_> {
         (Ipv4Addr::LOCALHOST, self.ready(1)).into()
     }
 
-    pub(crate) fn load(&self) -> Load {
-        Load::new(self.at())
+    pub(crate) fn load(&self) -> Spec {
+        load_of(self.at())
     }
 
     /// Asks for a path once and returns who answered.
     pub(crate) fn ask(&self, path: &str) -> u32 {
         let mut load = self.load();
-        (load.connections, load.path) = (1, path.into());
-        let report = load.requests(1);
-        assert_eq!(report.answers(), 1, "{path}: {report}\n{}", self.log());
+        load.connections = 1;
+        ask_for(path, &mut load);
+        let report = requests(&load, 1);
+        assert_eq!(report.good(), 1, "{path}: {report}\n{}", self.log());
         report.by_pid.keys().next().copied().unwrap()
     }
 

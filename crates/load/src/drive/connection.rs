@@ -77,9 +77,14 @@ impl Slot {
     /// Makes sure that there is a request for it to make.
     pub(super) fn holds_one(&mut self, core: &Core) -> bool {
         let shared = &core.shared;
-        self.holds_one =
-            self.holds_one || (self.made < shared.plan.most_each() && shared.limits.take());
+        let may_take = self.made < shared.plan.most_each() && !core.drains();
+        self.holds_one = self.holds_one || (may_take && shared.limits.take());
         self.holds_one
+    }
+
+    /// It will not make the request that it holds.
+    pub(super) fn give_up(&mut self) {
+        self.holds_one = false;
     }
 
     /// Has it polled again at that time, or before.
@@ -133,6 +138,7 @@ impl Connection {
         let mut cx = Context::from_waker(&waker);
         loop {
             match &mut self.state {
+                State::Resting { .. } if core.drains() => return self.be_done(core),
                 State::Resting { until } if core.now < *until => {
                     self.slot.alarm(*until, core);
                     return;

@@ -38,6 +38,8 @@ pub(super) struct Core {
     /// The clock was read in this turn.
     is_fresh: bool,
     pub(super) tally: Tally,
+    /// Answers of this turn of the thread: other threads are told once for all of them.
+    untold: u64,
     pub(super) buffer: Box<[u8]>,
     /// Requests of the connection whose turn it is, on their way out; empty between turns.
     pub(super) out: Vec<u8>,
@@ -60,6 +62,7 @@ impl Core {
             now: Duration::ZERO,
             is_fresh: false,
             tally: Tally::new(&shared.plan.spec),
+            untold: 0,
             buffer: vec![0; READ_BYTES].into(),
             out: Vec::new(),
             writers,
@@ -99,8 +102,8 @@ impl Core {
     pub(super) fn alarm(&mut self, at: Duration, number: u32) {
         self.alarms.push(Reverse((at, number)));
         debug_assert!(
-            self.alarms.len() <= 3 * self.shared.plan.spec.connections,
-            "a connection sets one alarm, and another if that is too late"
+            self.alarms.len() <= 8 * self.shared.plan.spec.connections,
+            "a connection sets an alarm only if it has none that is soon enough"
         );
     }
 
@@ -138,6 +141,20 @@ impl Core {
             self.tell(class, &format_args!("an answer with status {status}"));
         }
         self.tally.answer(answer, latency, self.now);
+        self.untold += 1;
+    }
+
+    /// Tells how many answers there were since the last time.
+    pub(super) fn tell_answers(&mut self) {
+        if self.untold > 0 {
+            let more = mem::take(&mut self.untold);
+            self.shared.events.count_answers(more);
+        }
+    }
+
+    /// No further request is begun.
+    pub(super) fn drains(&self) -> bool {
+        self.shared.halt.drains()
     }
 
     /// Counts a request that is lost; after the last failure that counts it is unfinished.

@@ -40,6 +40,7 @@ pub(crate) struct Events {
     /// None: nothing is told.
     waiting: Option<mpsc::Sender<Event>>,
     dropped: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
 }
 
 impl Events {
@@ -48,6 +49,7 @@ impl Events {
         let events = Self {
             waiting: Some(waiting),
             dropped: Arc::default(),
+            answered: Arc::default(),
         };
         (events, taken)
     }
@@ -57,12 +59,23 @@ impl Events {
         Self {
             waiting: None,
             dropped: Arc::default(),
+            answered: Arc::default(),
         }
     }
 
     /// How many found no place.
     pub(crate) fn dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.dropped)
+    }
+
+    /// How many answers there were.
+    pub(crate) fn answered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.answered)
+    }
+
+    /// So many more answers.
+    pub(super) fn count_answers(&self, more: u64) {
+        self.answered.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Tells what is told seldom.

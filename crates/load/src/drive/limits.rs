@@ -11,6 +11,7 @@ use crate::{Spec, Until};
 #[derive(Debug, Default)]
 pub(crate) struct Halt {
     over: AtomicBool,
+    drains: AtomicBool,
     threads: Mutex<Vec<Waker>>,
 }
 
@@ -28,7 +29,18 @@ impl Halt {
         }
     }
 
-    /// Has a thread woken when it is over; it looks at [`Halt::is_over`] after that.
+    /// No further request is begun.
+    pub(super) fn drains(&self) -> bool {
+        self.drains.load(Ordering::Acquire)
+    }
+
+    /// From now on no request is begun; wakes the threads that registered.
+    pub(crate) fn drain(&self) {
+        self.drains.store(true, Ordering::Release);
+        self.lock().iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Has a thread woken when it is over or drains; it looks at both after that.
     pub(super) fn register(&self, thread: &Waker) {
         self.lock().push(thread.clone());
     }

@@ -142,6 +142,10 @@ impl Open {
             core.clock_if_stale();
             let due = slot.schedule.next().unwrap_or_default();
             let due = due.saturating_add(core.shared.plan.lead);
+            if due > core.now && core.drains() {
+                slot.give_up();
+                break;
+            }
             if due > core.now {
                 slot.alarm(due, core);
                 break;
@@ -168,6 +172,10 @@ impl Open {
     }
 
     fn begin(&mut self, slot: &mut Slot, core: &mut Core) {
+        debug_assert!(
+            core.now >= core.shared.plan.lead,
+            "time of schedules has begun"
+        );
         let request = slot.begin(core);
         self.made += 1;
         self.flight.push_back(Flight {

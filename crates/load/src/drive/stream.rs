@@ -232,3 +232,31 @@ impl AsyncWrite for Plain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `localhost` has two addresses, and a server may listen at either.
+    #[test]
+    fn the_address_that_answers_is_found_and_remembered() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = free.local_addr().unwrap();
+        drop(free);
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = vec![dead, server.local_addr().unwrap(), dead];
+        let place = Place::Tcp(addresses, AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(place.connect()).unwrap();
+        let Place::Tcp(_, last) = &place else {
+            unreachable!()
+        };
+        assert_eq!(last.load(Ordering::Relaxed), 1);
+        drop(server);
+        let refused = runtime.block_on(place.connect()).unwrap_err();
+        assert_eq!(class_of(&refused), Class::Refused);
+    }
+}

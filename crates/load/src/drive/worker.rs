@@ -108,6 +108,8 @@ struct Worker {
     next_sample: Duration,
     end: Duration,
     is_registered: bool,
+    /// It was seen that no further request is to be begun.
+    drains: bool,
     thread: usize,
     parts: SyncSender<Part>,
 }
@@ -138,6 +140,7 @@ impl Worker {
                 Until::Requests(_) | Until::Stopped => Duration::MAX,
             },
             is_registered: false,
+            drains: false,
             thread: job.thread,
             parts: job.parts,
             ready,
@@ -145,6 +148,12 @@ impl Worker {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.take_turns(cx);
+        self.core.tell_answers();
+        over
+    }
+
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_registered {
             self.is_registered = true;
             self.ready.belongs_to(cx.waker());
@@ -153,6 +162,11 @@ impl Worker {
         self.core.clock();
         self.tick();
         self.core.ring();
+        if !self.drains && self.core.drains() {
+            self.drains = true;
+            // Those that wait for their next request must see it.
+            self.core.again = (0..).zip(&self.connections).map(|(it, _)| it).collect();
+        }
         self.ready.take(&mut self.turn);
         self.turn.append(&mut self.core.again);
         for number in self.turn.drain(..) {

@@ -59,6 +59,7 @@ fn filled(spec: &Spec) -> Report {
         sample(2499, 499, 8),
     ];
     report.by_pid = [(4711, 12), (4712, 8)].into();
+    report.pid_latency = [(4711, report.raw.clone())].into();
     report.client.cpu = Duration::from_micros(260);
     report.client.limits = vec![
         Limit::Starved(0.4),
@@ -197,6 +198,8 @@ fn the_rest_is_processions_own() {
     });
     assert_eq!(own["samples"][2], sample);
     assert_eq!(own["pids"], object!({ "4711": 12, "4712": 8 }));
+    let of_pid = &own["pid_latency_ms"]["4711"];
+    assert_eq!((&of_pid["p50"], &of_pid["max"]), (&object!(1), &object!(2)));
     let client = object!({
         "cpu_s": 0.00026, "cpu_per_request_us": 10, "latest_ms": 0,
         "limits": [

@@ -80,7 +80,7 @@ fn who_never_answers_is_hung() {
     let report = twelve(|mut client| while client.request() {});
     all_are(&report, Class::Hung, "no whole answer within 200ms");
     let first = report.failures[&Class::Hung].first;
-    assert!(first >= SOON && first < LONG, "{first:?}");
+    assert!(first >= SOON && first < 5 * SOON, "{first:?}");
     oracle.check();
 }
 
@@ -268,12 +268,16 @@ fn a_server_that_comes_back_is_found_again() {
 #[test]
 fn it_is_over_after_so_many_failures_exactly() {
     let oracle = Oracle::start();
-    let server = Server::start(|mut client| {
-        while client.request() && client.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n") {}
-    });
+    // Ten answers come at once, so that there are more than may be counted.
+    let ten = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".repeat(10);
+    let server = Server::start(
+        move |mut client| {
+            while (0..10).all(|_| client.request()) && client.send(&ten) {}
+        },
+    );
     for (threads, class) in [(1, Class::Non2xx), (2, Class::Non2xx), (2, Class::Refused)] {
         let mut spec = server.spec();
-        (spec.threads, spec.connections) = (threads, 8);
+        (spec.threads, spec.connections, spec.pipelining) = (threads, 8, 10);
         spec.until = Until::Elapsed(LONG);
         spec.bailout = NonZeroU64::new(25);
         if class == Class::Refused {

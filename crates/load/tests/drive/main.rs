@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod counts;
+mod drain;
 mod failures;
 mod pace;
+mod pids;
 mod running;
 mod server;
 #[cfg(feature = "tls")]

@@ -12,10 +12,17 @@ use crate::server::{GOOD, LONG, Server, requests, run, target};
 #[test]
 fn a_rate_is_one_of_all_threads_together() {
     let oracle = Oracle::start();
-    for (rate, connections) in [(Rate::Overall(200.0), 8), (Rate::PerConnection(50.0), 4)] {
+    let cases = [
+        (Rate::Overall(200.0), 8, 1),
+        (Rate::PerConnection(50.0), 4, 3),
+        // These are not all there before 3 ms; the queue of a listener has room for 128.
+        (Rate::Overall(200.0), 100, 1),
+    ];
+    for (rate, connections, pipelining) in cases {
         let server = Server::good();
         let mut spec = server.spec();
         (spec.threads, spec.connections, spec.rate) = (2, connections, rate);
+        spec.pipelining = pipelining;
         spec.until = Until::Elapsed(Duration::from_secs(1));
         let report = run(spec);
         // From 1 ms on, each 5 ms; a busy machine may have kept the last ones back.
@@ -72,10 +79,14 @@ fn a_stall_is_in_the_corrected_latency_of_all_whom_it_kept_waiting() {
     let at_least =
         |limit: Duration, histogram: &procession_load::Histogram| histogram.between(limit, LONG);
     let half = STALL / 2;
-    assert!(at_least(half, &report.raw) <= 3, "only one waited");
-    // 50 were due within the stall, and half of them waited for more than half of it.
-    let waited = at_least(half, &corrected);
-    assert!((22..=40).contains(&waited), "{waited}: {:?}", report.client);
+    // 50 were due within the stall, and half of them waited for more than half of it; a busy
+    // machine adds waits of its own.
+    let waited = [&report.raw, &corrected].map(|histogram| at_least(half, histogram));
+    assert!(
+        waited[0] <= 5 && waited[1] >= 15,
+        "{waited:?}, {:?}",
+        report.client
+    );
     assert!(corrected.max() >= STALL && report.raw.max() >= STALL);
     drop(server);
     oracle.check();
@@ -85,12 +96,12 @@ fn a_stall_is_in_the_corrected_latency_of_all_whom_it_kept_waiting() {
 fn a_dead_server_is_asked_at_the_rate_too() {
     let oracle = Oracle::start();
     let mut spec = Spec::new(target(Server::good().address));
-    (spec.connections, spec.rate) = (1, Rate::Overall(20.0));
-    spec.until = Until::Elapsed(Duration::from_millis(500));
+    (spec.connections, spec.rate) = (1, Rate::Overall(5.0));
+    spec.until = Until::Elapsed(Duration::from_secs(1));
     let report = run(spec);
-    // One to begin with, then one each 50 ms.
+    // One to begin with, then one each 200 ms; at its own pace it would ask 16 times.
     let refused = report.failed(Class::Refused);
-    assert!((7..=11).contains(&refused), "{report:#?}");
+    assert!((3..=6).contains(&refused), "{report:#?}");
     assert_eq!(report.sent, refused);
     oracle.check();
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::tools::{Tools, kill};
+use super::tools::{Load, Tools, kill};
 use super::{WORKERS, process};
 
 /// How long a start or an end may take.
@@ -133,16 +133,15 @@ impl<'a> Server<'a> {
     fn wait_until_all_answer(&self) -> Result<(), String> {
         let end = Instant::now() + LIMIT;
         loop {
-            let report = self.tools.load(self.at, &["--requests", "64"]);
-            let report = report.map_err(|why| format!("{why}\n{}", self.log()))?;
-            if report.failures == 0 && report.by_pid.len() >= self.workers_wanted() {
+            // An error: nobody listens yet.
+            let report = self.tools.load(self.at, &["-a", "64", "-c", "8"]);
+            let all = |it: &Load| it.failures == 0 && it.by_pid.len() >= self.workers_wanted();
+            if report.as_ref().is_ok_and(all) {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!(
-                    "not all workers answer: {report:?}\n{}",
-                    self.log()
-                ));
+                let log = self.log();
+                return Err(format!("not all workers answer: {report:?}\n{log}"));
             }
             thread::sleep(Duration::from_millis(50));
         }

@@ -30,7 +30,6 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Tools {
     wrk: PathBuf,
-    load: PathBuf,
     pub(super) ours: PathBuf,
     pub(super) pm2: Option<PathBuf>,
     target: PathBuf,
@@ -42,23 +41,20 @@ impl Tools {
         let wrk = on_path("wrk").ok_or("wrk is missing: `apt-get install wrk`")?;
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let target = root().join(target);
-        for package in ["procession-cli", "procession-testkit"] {
-            run_cargo(&mut cargo(&[
-                "build",
-                "--release",
-                "--quiet",
-                "--bins",
-                "-p",
-                package,
-            ]))?;
-        }
+        run_cargo(&mut cargo(&[
+            "build",
+            "--release",
+            "--quiet",
+            "--bins",
+            "-p",
+            "procession-cli",
+        ]))?;
         let pm2 = install("pm2", "latest", "pm2");
         if let Err(why) = &pm2 {
             eprintln!("note: pm2 is left out: {why}");
         }
         Ok(Self {
             wrk,
-            load: target.join("release/load"),
             ours: target.join("release/procession"),
             pm2: pm2.ok(),
             target,
@@ -118,9 +114,15 @@ impl Tools {
         Wrk::parse(&text).ok_or_else(|| format!("wrk said {text:?}"))
     }
 
-    /// Loads with our own client, which keeps workers and failures apart.
+    /// Loads with our own client, which keeps workers and failures apart: a connection for
+    /// each request.
     pub(super) fn load(&self, at: SocketAddr, words: &[&str]) -> Result<Load, String> {
-        let text = said(Command::new(&self.load).arg(at.to_string()).args(words))?;
+        let mut command = Command::new(&self.ours);
+        command
+            .args(["bench", "--json", "--watch-pids", "--close"])
+            .args(words)
+            .arg(format!("http://{at}/"));
+        let text = said(&mut command)?;
         Load::parse(&text).ok_or_else(|| format!("the load said {text:?}"))
     }
 }
@@ -133,7 +135,8 @@ fn said(command: &mut Command) -> Result<String, String> {
     if output.status.success() {
         Ok(text)
     } else {
-        Err(format!("{program}: {}: {text}", output.status))
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{program}: {}: {text}{why}", output.status))
     }
 }
 
@@ -145,7 +148,7 @@ pub(super) fn kill(signal: &str, pid: u32) {
 }
 
 /// Finds a program.
-pub(super) fn on_path(program: &str) -> Option<PathBuf> {
+pub(in crate::bench) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|folder| folder.join(program))
@@ -160,17 +163,17 @@ pub(super) fn version(node: &Path) -> Result<String, String> {
 
 /// What wrk has seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Wrk {
-    pub(super) requests: f64,
-    pub(super) per_second: f64,
-    pub(super) p50_us: f64,
-    pub(super) p99_us: f64,
+pub(in crate::bench) struct Wrk {
+    pub(in crate::bench) requests: f64,
+    pub(in crate::bench) per_second: f64,
+    pub(in crate::bench) p50_us: f64,
+    pub(in crate::bench) p99_us: f64,
     /// Of sockets, and answers that were no 2xx or 3xx.
-    pub(super) errors: f64,
+    pub(in crate::bench) errors: f64,
 }
 
 impl Wrk {
-    fn parse(text: &str) -> Option<Self> {
+    pub(in crate::bench) fn parse(text: &str) -> Option<Self> {
         let behind = |name: &str| {
             let line = text
                 .lines()
@@ -209,8 +212,11 @@ fn micros(text: &str) -> Option<f64> {
 /// What our own client has seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Load {
+    /// With 2xx.
     pub(super) answers: u64,
+    /// Requests without such an answer.
     pub(super) failures: u64,
+    /// Those of them whose time was over.
     pub(super) hung: u64,
     /// Answers and the 99th percentile of their time in µs.
     pub(super) by_pid: BTreeMap<u32, (u64, f64)>,
@@ -219,21 +225,18 @@ pub(super) struct Load {
 impl Load {
     fn parse(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
-        let of = |(pid, times): (&String, &Value)| {
-            Some((
-                pid.parse().ok()?,
-                (times["count"].as_u64()?, times["p99"].as_f64()?),
-            ))
+        let count = |key: &str| value[key].as_u64();
+        let own = &value["procession"];
+        let of = |(pid, count): (&String, &Value)| {
+            let p99_ms = own["pid_latency_ms"][pid]["p99"].as_f64()?;
+            Some((pid.parse().ok()?, (count.as_u64()?, p99_ms * 1e3)))
         };
+        let pids = own["pids"].as_object()?;
         Some(Self {
-            answers: value["answers"].as_u64()?,
-            failures: value["failures"].as_u64()?,
-            hung: value["failed"]["Hung"].as_u64().unwrap_or(0),
-            by_pid: value["by_pid"]
-                .as_object()?
-                .iter()
-                .map(of)
-                .collect::<Option<_>>()?,
+            answers: count("2xx")?,
+            failures: count("errors")? + count("non2xx")?,
+            hung: count("timeouts")?,
+            by_pid: pids.iter().map(of).collect::<Option<_>>()?,
         })
     }
 
@@ -280,11 +283,13 @@ mod tests {
 
     #[test]
     fn our_client_is_read() {
-        let text = r#"{"answers": 9, "failures": 3, "failed": {"Hung": 2, "Reset": 1}, "by_pid":
-            {"7": {"count": 6, "p99": 10}, "8": {"count": 3, "p99": 50}}}"#;
+        let text = r#"{"2xx": 9, "non2xx": 1, "errors": 3, "timeouts": 2, "procession": {
+            "pids": {"7": 6, "8": 3},
+            "pid_latency_ms": {"7": {"p99": 0.5}, "8": {"p99": 50}}}}"#;
         let load = Load::parse(text).unwrap();
-        assert_eq!((load.answers, load.failures, load.hung), (9, 3, 2));
-        assert_eq!((load.balance(2), load.p99_of_others(8)), (2.0, Some(10.0)));
+        assert_eq!((load.answers, load.failures, load.hung), (9, 4, 2));
+        assert_eq!((load.balance(2), load.p99_of_others(8)), (2.0, Some(500.0)));
         assert!(load.balance(3).is_infinite());
+        assert_eq!(Load::parse(r#"{"2xx": 9}"#), None);
     }
 }
