@@ -11,6 +11,7 @@
 //! * [`lines`]: where its lines end;
 //! * [`ipc`]: Node's channel: frames, messages, handles;
 //! * [`cluster`]: a primary and its workers;
+//! * [`pool`]: which worker runs which task;
 //! * [`signal`] and [`errno`]: names and numbers as data.
 #![forbid(unsafe_code)]
 
@@ -21,4 +22,5 @@ pub mod ipc;
 pub mod lifecycle;
 pub mod lines;
 pub mod order;
+pub mod pool;
 pub mod signal;

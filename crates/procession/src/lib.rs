@@ -1,7 +1,8 @@
 //! Node's process model for Rust.
 //!
 //! [`child_process`] starts, feeds, reads, times out and ends programs; [`ipc`] is
-//! the channel to those that speak as Node does. `worker_threads`, pools and the cluster follow.
+//! the channel to those that speak as Node does; [`cluster`] serves with many of them.
+//! `worker_threads` are threads with ports, and [`pool`] spreads tasks over threads or processes.
 #![forbid(unsafe_code)]
 
 pub mod child_process;
@@ -9,6 +10,9 @@ pub mod cluster;
 pub mod ipc;
 pub mod node;
 pub mod platform;
+pub mod pool;
+#[cfg(feature = "worker-threads")]
+pub mod worker_threads;
 
 pub use child_process::{Child, Command, Exit, Outcome, RunError, Signal, SpawnError, Stdio};
 

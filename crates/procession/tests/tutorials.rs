@@ -57,6 +57,8 @@ tutorials! {
     s0_3_exec_ls
     s0_5_spawn_ls
     s0_7_fork_nobody_listens
+    s0_9_worker_threads
+    s0_10_pool
     s1_3_exec_ls_stderr
     s1_4_execfile_node_version
     s1_5_spawn_node_version
@@ -75,6 +77,7 @@ tutorials! {
     s2_19_zombie
     s2_20_sigterm_ends_all
     s2_21_cluster_http
+    s3_2_broken_thread
     s3_6_exec_loop
     s3_7_spawn_loop_number_arg
     s3_8_fork_loop_number_arg

@@ -1,13 +1,14 @@
 //! One of two workers is slow, or stopped: what the clients of the other one notice.
 
 use std::path::Path;
+use std::thread;
 
 use serde_json::{Value, json};
 
 use super::super::results::{markdown, spread};
 use super::contender::{Contender, Kind, Server};
 use super::tools::{Load, Tools, kill};
-use super::{Options, results::shown_of};
+use super::{Options, REST, results::shown_of};
 
 /// A request that takes longer has hung. So each load goes on for so long after it is measured:
 /// only then it is known what became of the last requests.
@@ -22,7 +23,8 @@ struct Row {
     quiet_us: Vec<f64>,
     slow_us: Vec<f64>,
     stopped_us: Vec<f64>,
-    /// Requests that hung on the stopped worker.
+    /// Requests that hung on the stopped worker. One that is handed a single client may have been
+    /// handed the look that our client takes first, which asks nothing: then there is one less.
     hung: Vec<f64>,
     /// Answers beside the slow and beside the stopped worker, for each one when all is quiet.
     slow_rate: Vec<f64>,
@@ -74,6 +76,7 @@ fn measure(
 
     let server = Server::start(tools, contender, node, &http, &[])?;
     tools.load(server.at, &["-a", "2000", "-c", "8"])?;
+    thread::sleep(REST);
     let quiet = load(&server)?;
     row.quiet_us.extend(quiet.p99_of_others(0));
     let victim = *server.processes().1.first().ok_or("no worker is left")?;

@@ -1,0 +1,333 @@
+//! Pools over processes: our own program, and Node with users' modules.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession::child_process::Command;
+use procession::ipc::Serialization;
+use procession::pool::{Limits, Pool, Stopped, TaskError, Terms, node_task};
+use procession_testkit::leaks::Oracle;
+use serde_json::{Value, json};
+
+use super::LIMIT;
+
+type Program = Pool<Value, u64, u64>;
+
+/// As in the other file; each child is in the oracle's view.
+#[track_caller]
+fn scene(test: impl AsyncFnOnce(&Oracle)) {
+    let oracle = Oracle::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { tokio::time::timeout(LIMIT, test(&oracle)).await.unwrap() });
+    drop(runtime);
+    oracle.check();
+}
+
+fn example() -> PathBuf {
+    let itself = std::env::current_exe().unwrap();
+    let path = itself
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/pool_worker");
+    assert!(path.exists(), "missing: cargo build --examples");
+    path
+}
+
+fn limits(workers: u32) -> Limits {
+    let mut limits = Limits::new(1..=workers);
+    limits.grace = Duration::from_secs(5);
+    limits
+}
+
+fn program(oracle: &Oracle, limits: Limits) -> Program {
+    program_by(oracle, limits, Serialization::Json)
+}
+
+fn program_by(oracle: &Oracle, limits: Limits, serialization: Serialization) -> Program {
+    let mut command = Command::new(example());
+    command.ipc(serialization).envs([oracle.tag()]);
+    Pool::processes(limits, &command).unwrap()
+}
+
+/// A pool of Node over a module with this text.
+fn node(
+    oracle: &Oracle,
+    limits: Limits,
+    name: &str,
+    text: &str,
+) -> (Pool<Value, Value, Value>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join(name);
+    std::fs::write(&module, text).unwrap();
+    let mut command = node_task(&module);
+    command.envs([oracle.tag()]);
+    (Pool::processes(limits, &command).unwrap(), folder)
+}
+
+fn square(n: u64) -> Value {
+    json!({ "Square": n })
+}
+
+#[test]
+fn tasks_go_to_processes_and_results_come_back() {
+    for serialization in [Serialization::Json, Serialization::Advanced] {
+        scene(async |oracle| {
+            let pool = program_by(oracle, limits(2), serialization);
+            let mut results = pool.map((0..500).map(square));
+            for n in 0..500_u64 {
+                assert_eq!(results.next().await.unwrap().unwrap(), n * n);
+            }
+            drop(results);
+            pool.close().await;
+            let stats = pool.stats();
+            assert_eq!((stats.done, stats.crashed, stats.killed), (500, 0, 0));
+        });
+    }
+}
+
+#[test]
+fn a_process_that_dies_loses_its_task_alone() {
+    scene(async |oracle| {
+        let pool = program(oracle, limits(1));
+        let doomed = pool.try_run(json!("Exit")).unwrap();
+        let next = pool.try_run(square(3)).unwrap();
+        let error = doomed.await.unwrap_err();
+        let TaskError::WorkerDied { reason } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(
+            reason.contains('7') && reason.contains("farewell"),
+            "{reason}"
+        );
+        assert_eq!(next.await.unwrap(), 9);
+        let stats = pool.stats();
+        assert_eq!((stats.lost, stats.crashed, stats.started), (1, 1, 2));
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_panic_in_a_process_replaces_it() {
+    scene(async |oracle| {
+        let pool = program(oracle, limits(1));
+        let first = pool.run(json!("Pid")).await.unwrap();
+        let error = pool.run(json!("Panic")).await.unwrap_err();
+        assert_eq!(error.to_string(), "task panicked: as I was told");
+        assert_ne!(pool.run(json!("Pid")).await.unwrap(), first);
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_cancelled_process_that_ends_in_time_is_used_again() {
+    scene(async |oracle| {
+        let pool = program(oracle, limits(1));
+        let pid = pool.run(json!("Pid")).await.unwrap();
+        let mut task = pool.try_run(json!("Count")).unwrap();
+        assert!(task.next_progress().await.is_some());
+        task.cancel();
+        let error = task.await.unwrap_err();
+        assert!(
+            matches!(error, TaskError::Canceled(Stopped::InTime)),
+            "{error:?}"
+        );
+        assert_eq!(pool.run(json!("Pid")).await.unwrap(), pid);
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_deaf_process_is_killed() {
+    scene(async |oracle| {
+        let mut limits = limits(1);
+        limits.grace = Duration::from_millis(50);
+        let pool = program(oracle, limits);
+        let terms = Terms {
+            run_timeout: Some(Duration::from_millis(50)),
+            ..Terms::default()
+        };
+        let error = pool.run_with(json!("Hang"), terms).await.unwrap_err();
+        assert!(
+            matches!(error, TaskError::TimedOut(Stopped::ByForce)),
+            "{error:?}"
+        );
+        assert_eq!(pool.run(square(4)).await.unwrap(), 16);
+        assert_eq!((pool.stats().killed, pool.abandoned()), (1, 0));
+        pool.destroy().await;
+    });
+}
+
+#[test]
+fn each_task_may_have_a_process_of_its_own() {
+    scene(async |oracle| {
+        let mut limits = limits(1);
+        limits.max_tasks = Some(1);
+        let pool = program(oracle, limits);
+        let first = pool.run(json!("Pid")).await.unwrap();
+        assert_ne!(pool.run(json!("Pid")).await.unwrap(), first);
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_task_that_the_program_does_not_know_fails_alone() {
+    scene(async |oracle| {
+        let pool = program(oracle, limits(1));
+        let error = pool.run(json!({ "Cube": 3 })).await.unwrap_err();
+        let TaskError::Failed { message } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(message.starts_with("the task cannot be read"), "{message}");
+        assert_eq!(pool.run(square(2)).await.unwrap(), 4);
+        assert_eq!(pool.stats().started, 1);
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there_gives_the_task_back() {
+    scene(async |_| {
+        let mut command = Command::new("/nowhere/at/all");
+        command.ipc(Serialization::Json);
+        let pool = Program::processes(limits(1), &command).unwrap();
+        let error = pool.run(square(5)).await.unwrap_err();
+        assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+        assert_eq!(error.into_task().unwrap(), square(5));
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_no_process_and_nobody_waiting() {
+    let oracle = Oracle::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let pool = runtime.block_on(async {
+        let pool = program(&oracle, limits(1));
+        pool.run(square(1)).await.unwrap();
+        pool
+    });
+    let task = pool.try_run(json!("Hang")).unwrap();
+    drop(runtime);
+    let error = task.wait_blocking().unwrap_err();
+    assert!(!matches!(error, TaskError::QueueFull(_)), "{error:?}");
+    drop(pool);
+    oracle.check();
+}
+
+#[test]
+fn piscinas_modules_run_unchanged() {
+    let modules = [
+        ("add.js", "module.exports = ({ a, b }) => a + b;"),
+        ("add.cjs", "module.exports = async ({ a, b }) => a + b;"),
+        (
+            "add.mjs",
+            "export default ({ a, b }) => Promise.resolve(a + b);",
+        ),
+        (
+            "ready.js",
+            "module.exports = new Promise((done) => setImmediate(() => done(({ a, b }) => a + b)));",
+        ),
+    ];
+    if procession_testkit::node::or_skip("piscinas_modules_run_unchanged").is_none() {
+        return;
+    }
+    for (name, text) in modules {
+        scene(async |oracle| {
+            let (pool, _folder) = node(oracle, limits(1), name, text);
+            let sum = pool.run(json!({ "a": 4, "b": 6 })).await;
+            assert_eq!(sum.unwrap(), json!(10), "{name}");
+            pool.close().await;
+        });
+    }
+}
+
+#[test]
+fn what_a_module_throws_fails_its_task_alone() {
+    if procession_testkit::node::or_skip("what_a_module_throws_fails_its_task_alone").is_none() {
+        return;
+    }
+    let text = "module.exports = async (n) => {
+        if (n === 1) throw new Error('one is bad');
+        if (n === 2) return 2n;
+        if (n === 3) process.exit(9);
+        return n;
+    };";
+    scene(async |oracle| {
+        let (pool, _folder) = node(oracle, limits(1), "bad.js", text);
+        let error = pool.run(json!(1)).await.unwrap_err();
+        assert_eq!(error.to_string(), "task failed: one is bad");
+        let error = pool.run(json!(2)).await.unwrap_err();
+        assert!(error.to_string().contains("BigInt"), "{error}");
+        let (third, fourth) = (
+            pool.try_run(json!(3)).unwrap(),
+            pool.try_run(json!(4)).unwrap(),
+        );
+        let error = third.await.unwrap_err();
+        assert!(matches!(error, TaskError::WorkerDied { .. }), "{error:?}");
+        assert_eq!(fourth.await.unwrap(), json!(4));
+        assert_eq!((pool.stats().started, pool.stats().lost), (2, 1));
+        pool.close().await;
+    });
+}
+
+#[test]
+fn a_module_hears_the_abort_and_tells_its_progress() {
+    if procession_testkit::node::or_skip("a_module_hears_the_abort").is_none() {
+        return;
+    }
+    let text = "exports.wait = (task, { signal, progress }) => new Promise((_, fail) => {
+        progress(task);
+        const timer = setInterval(() => {}, 1000);
+        signal.addEventListener('abort', () => { clearInterval(timer); fail(signal.reason); });
+    });
+    exports.pid = () => process.pid;";
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join("wait.js");
+        std::fs::write(&module, text).unwrap();
+        let mut command = node_task(&module);
+        command.arg("wait").envs([oracle.tag()]);
+        let mut limits = limits(1);
+        limits.concurrency = 2;
+        let pool = Pool::<Value, Value, Value>::processes(limits, &command).unwrap();
+        let mut one = pool.try_run(json!("one")).unwrap();
+        let mut two = pool.try_run(json!("two")).unwrap();
+        assert_eq!(one.next_progress().await, Some(json!("one")));
+        assert_eq!(two.next_progress().await, Some(json!("two")));
+        assert_eq!(pool.stats().workers, 1);
+        one.cancel();
+        let error = one.await.unwrap_err();
+        assert!(
+            matches!(error, TaskError::Canceled(Stopped::InTime)),
+            "{error:?}"
+        );
+        assert_eq!(pool.stats().running, 1, "the neighbour lives");
+        drop(two);
+        pool.close().await;
+        assert_eq!(pool.stats().killed, 0);
+    });
+}
+
+#[test]
+fn a_module_that_is_none_says_so() {
+    if procession_testkit::node::or_skip("a_module_that_is_none_says_so").is_none() {
+        return;
+    }
+    scene(async |oracle| {
+        let (pool, _folder) = node(oracle, limits(1), "none.js", "module.exports = 5;");
+        let error = pool.run(json!(1)).await.unwrap_err();
+        let TaskError::NoWorker { task, reason } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*task, json!(1));
+        assert!(reason.contains("exports no function"), "{reason}");
+        pool.close().await;
+    });
+}
