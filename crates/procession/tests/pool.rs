@@ -252,7 +252,7 @@ fn a_deaf_task_is_abandoned_and_its_thread_replaced() {
             "{error:?}"
         );
         let waits = pool.try_run(false).unwrap();
-        assert_eq!((pool.abandoned(), pool.stats().workers), (2, 1));
+        assert_eq!((pool.abandoned(), pool.stats().started), (2, 2));
         gate.open();
         waits.await.unwrap();
         until(|| pool.abandoned() == 0).await;

@@ -163,7 +163,12 @@ impl Tools {
         let (connections, seconds) = (number(how.connections), number(seconds));
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut words: Vec<String> = match who {
-            Contender::Wrk => vec!["wrk".into(), "-t1".into(), format!("-d{seconds}s")],
+            Contender::Wrk => vec![
+                "wrk".into(),
+                "--latency".into(),
+                "-t1".into(),
+                format!("-d{seconds}s"),
+            ],
             Contender::Ours => {
                 let ours = text(&self.target.join("procession"));
                 vec![ours, "bench".into(), "-j".into(), "-n".into()]
