@@ -156,6 +156,18 @@ impl Schedule {
         });
     }
 
+    /// The client has come to the next request, and begins a connection for it. If it could have
+    /// done so when that was due, all the delay is its own.
+    pub(crate) fn wake(&mut self, now: Duration) {
+        let (Some(due), Some(room)) = (self.next_due(), self.room.front_mut()) else {
+            return;
+        };
+        if room.since <= due {
+            room.late = now.saturating_sub(due);
+            self.latest = self.latest.max(room.late);
+        }
+    }
+
     /// A connection was made: until now there was none to send on, and that was the server's doing.
     pub(crate) fn connect(&mut self, now: Duration) {
         for room in &mut self.room {
@@ -325,6 +337,21 @@ mod tests {
             assert_eq!((latency.raw, latency.corrected), (service, Some(service)));
         }
         assert!(all[0].latest() > Duration::from_micros(800) && all[0].latest() <= MS);
+    }
+
+    /// A request a connection: due at 10 ms, the client wakes at 15 ms, is connected at 17 ms and
+    /// answered at 20 ms. The server took 5 ms of that.
+    #[test]
+    fn a_connection_that_is_begun_late_is_not_the_servers_fault() {
+        let mut schedule = Schedule::new(Rate::Overall(100.0), 0, 1, 1);
+        let sent = schedule.send(Duration::ZERO);
+        schedule.answer(sent, MS);
+        schedule.wake(ms(15));
+        schedule.connect(ms(17));
+        let sent = schedule.send(ms(17));
+        let latency = schedule.answer(sent, ms(20));
+        assert_eq!((latency.raw, latency.corrected), (ms(3), Some(ms(5))));
+        assert_eq!(schedule.latest(), ms(5));
     }
 
     /// 2000 requests a second of 1 ms each: every one waits half a millisecond longer. That the

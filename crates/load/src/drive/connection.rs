@@ -197,6 +197,9 @@ impl Connection {
         if !self.slot.holds_one(core) {
             return self.be_done(core);
         }
+        if self.vain == 0 {
+            self.slot.schedule.wake(core.scheduled());
+        }
         let (ways, target) = (Arc::clone(&core.shared.plan.ways), self.slot.target);
         self.state = State::Connecting {
             attempt: Attempt(Box::pin(async move { ways[target].connect().await })),
