@@ -178,6 +178,7 @@ impl Running {
 
     /// Waits until a line of standard error holds this; gives the line.
     pub(crate) fn said(&self, text: &str) -> String {
+        let _shown = ShownOnPanic(self);
         wait::until(text, || {
             let err = self.err();
             err.lines()
@@ -234,6 +235,18 @@ impl Running {
     pub(crate) fn stop(&mut self) -> Exit {
         self.signal("SIGTERM");
         self.wait()
+    }
+}
+
+/// What it said instead of what was waited for.
+struct ShownOnPanic<'a>(&'a Running);
+
+impl Drop for ShownOnPanic<'_> {
+    #[expect(clippy::print_stderr, reason = "a test that fails says why")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("standard error so far:\n{}", self.0.err());
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn is_everywhere(at: &Address) -> bool {
 }
 
 /// What to look at with a browser, as far as that can be known: a port is taken
-/// for HTTP's, and those that end in 443 for HTTPS's.
+/// for HTTP's, and those that end in 443 for HTTPS's unless the system chose them.
 pub(crate) fn url(at: &Address) -> String {
     let is_udp = matches!(at.address_type, Some(AddressType::Udp4 | AddressType::Udp6));
     let Some(port) = at.port else {
@@ -41,11 +41,21 @@ pub(crate) fn url(at: &Address) -> String {
     if is_udp {
         return format!("udp {}", address(at));
     }
-    let scheme = if port % 1000 == 443 { "https" } else { "http" };
+    let scheme = scheme(port);
     if is_everywhere(at) {
         format!("{scheme}://localhost:{port}")
     } else {
         format!("{scheme}://{at}")
+    }
+}
+
+fn scheme(port: u16) -> &'static str {
+    /// From here on are the ports that a system chooses, if it is set as usual.
+    const EPHEMERAL: u16 = 32_768;
+    if port < EPHEMERAL && port % 1000 == 443 {
+        "https"
+    } else {
+        "http"
     }
 }
 
@@ -60,5 +70,12 @@ mod tests {
             [0, 90, 1500, 3000, 30_250].map(said),
             ["0 s", "0.1 s", "1.5 s", "3 s", "30 s"]
         );
+    }
+
+    #[test]
+    fn a_port_that_the_system_chose_says_nothing_of_https() {
+        assert_eq!([443, 8443].map(scheme), ["https"; 2]);
+        // Of a thousand servers on port 0 one was told wrong.
+        assert_eq!([80, 8000, 36_443].map(scheme), ["http"; 3]);
     }
 }
