@@ -2,7 +2,22 @@
 
 use std::time::Duration;
 
+use procession_load::Spread;
+
 use super::screen::Glyphs;
+
+/// What is shown of rates: percentiles 1, 2.5, 50 and 97.5, mean, deviation, least.
+pub(super) fn of_rates(of: &Spread) -> [f64; 7] {
+    [
+        of.percentile(1.0),
+        of.percentile(2.5),
+        of.percentile(50.0),
+        of.percentile(97.5),
+        of.mean(),
+        of.stdev(),
+        of.min(),
+    ]
+}
 
 /// `83 µs`, `1.24 ms`, `12.4 s`.
 pub(super) fn took(time: Duration, glyphs: Glyphs) -> String {

@@ -3,7 +3,7 @@
 use procession_load::{Class, Histogram, Limit, Report, Spec, Spread, Until};
 
 use super::Screen;
-use super::figures::{bytes, count, cut, percent, plain, plural, rate, thousands, took};
+use super::figures::{bytes, count, cut, of_rates, percent, plain, plural, rate, thousands, took};
 use super::pictures;
 use super::table::{Cell, Table};
 use crate::render::{Tone, wrap};
@@ -106,16 +106,7 @@ fn rates(report: &Report) -> Table {
 }
 
 fn spread(name: &str, of: &Spread, shown: fn(f64) -> String) -> [Cell; 8] {
-    let all = [
-        of.percentile(1.0),
-        of.percentile(2.5),
-        of.percentile(50.0),
-        of.percentile(97.5),
-        of.mean(),
-        of.stdev(),
-        of.min(),
-    ];
-    let [a, b, c, d, e, f, g] = all.map(|figure| Cell::from(shown(figure)));
+    let [a, b, c, d, e, f, g] = of_rates(of).map(|figure| Cell::from(shown(figure)));
     [name.into(), a, b, c, d, e, f, g]
 }
 

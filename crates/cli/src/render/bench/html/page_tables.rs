@@ -2,7 +2,7 @@
 
 use procession_load::{Histogram, Keep, Protocol, Rate, Report, Request, Spec, Spread, Until};
 
-use super::super::figures::{bytes, count, percent, rate, share, took};
+use super::super::figures::{bytes, count, of_rates, percent, rate, share, took};
 use super::super::screen::Glyphs;
 use super::escaped;
 
@@ -100,16 +100,7 @@ fn latency(report: &Report) -> String {
 
 fn rates(report: &Report) -> String {
     let row = |name: &str, of: &Spread, shown: fn(f64) -> String| {
-        let figures = [
-            of.percentile(1.0),
-            of.percentile(2.5),
-            of.percentile(50.0),
-            of.percentile(97.5),
-            of.mean(),
-            of.stdev(),
-            of.min(),
-        ];
-        let figures = figures.into_iter().map(shown);
+        let figures = of_rates(of).into_iter().map(shown);
         std::iter::once(name.to_owned())
             .chain(figures)
             .collect::<Vec<_>>()
