@@ -93,7 +93,8 @@ impl Histogram {
         Duration::from_secs_f64(self.0.stdev() / 1e6)
     }
 
-    /// How many took from `from` to below `to`.
+    /// How many took from `from` to below `to`. Values are known to three digits: one that lies on
+    /// an edge can be counted on both sides of it.
     #[must_use]
     pub fn between(&self, from: Duration, to: Duration) -> u64 {
         let low = u64::try_from(from.as_micros()).unwrap_or(MOST);
