@@ -31,7 +31,7 @@ impl<T> Dispatcher<T> {
             let Some(waiting) = self.queue.pop() else {
                 return;
             };
-            if let Some(expires) = waiting.expires {
+            if let Some(expires) = waiting.expires() {
                 self.alarms.remove(&(expires, Alarm::Queue(waiting.id)));
             }
             self.assign(slot, waiting, now);
@@ -60,24 +60,13 @@ impl<T> Dispatcher<T> {
 
     /// Gives a task to a worker that has room.
     pub(super) fn assign(&mut self, slot: u32, waiting: Waiting<T>, now: Instant) {
-        let this = self.workers.get_mut(slot as usize).and_then(Option::as_mut);
-        let this = this.expect("a slot that is free has a worker");
-        let worker = this.id;
+        let worker = self.id_in(slot).expect("a slot that is free has a worker");
+        let task = self.begin(worker, &waiting, now);
+        let this = self.get(worker).expect("it is in its slot");
         let active = this.tasks.len();
-        let expires = waiting
-            .run_timeout
-            .and_then(|limit| now.checked_add(limit))
-            .map(|at| (at, Alarm::Run(worker, waiting.id)));
-        this.tasks.push(Task {
-            id: waiting.id,
-            since: now,
-            at: Run::Going,
-            alarm: expires,
-        });
-        this.given += 1;
-        this.changed = now;
-        let is_last = self.plan.max_tasks.is_some_and(|most| this.given >= most);
-        self.alarms.extend(expires);
+        this.tasks.push(task);
+        let given = this.given;
+        let is_last = self.plan.max_tasks.is_some_and(|most| given >= most);
         self.withdraw(slot, active);
         if is_last {
             self.stats.recycled += 1;
@@ -86,10 +75,29 @@ impl<T> Dispatcher<T> {
             self.offer(slot, active + 1);
         }
         self.tally.running += 1;
-        let waited = now.saturating_duration_since(waiting.since);
-        self.stats.wait.record(waited);
         let (id, task) = (waiting.id, waiting.task);
         self.orders.push_back(Order::Run { worker, id, task });
+    }
+
+    /// Notes that a worker is given a task, and when that has to end.
+    pub(super) fn begin(&mut self, worker: WorkerId, next: &Waiting<T>, now: Instant) -> Task {
+        let waited = now.saturating_duration_since(next.since);
+        self.stats.wait.record(waited);
+        let id = next.id;
+        let limit = next.run_timeout().or(self.plan.run_timeout);
+        let end = limit.and_then(|limit| now.checked_add(limit));
+        let alarm = end.map(|at| (at, Alarm::Run(worker, id)));
+        self.alarms.extend(alarm);
+        if let Some(this) = self.get(worker) {
+            this.given += 1;
+            this.changed = now;
+        }
+        Task {
+            id,
+            since: now,
+            at: Run::Going,
+            alarm,
+        }
     }
 
     /// Says that a worker with so many tasks has room, if it has.
@@ -130,7 +138,7 @@ impl<T> Dispatcher<T> {
     }
 
     fn give_back(&mut self, waiting: Waiting<T>, verdict: Verdict) {
-        if let Some(expires) = waiting.expires {
+        if let Some(expires) = waiting.expires() {
             self.alarms.remove(&(expires, Alarm::Queue(waiting.id)));
         }
         self.stats.count(verdict);

@@ -7,15 +7,16 @@ const STEPS: usize = 16;
 /// From below 16 ns, kept exactly, to 2^64 ns.
 const BINS: usize = STEPS * 61;
 
-/// Counts of durations, in bins that are 1/16 of their value wide.
+/// Counts of durations of up to five centuries, in bins that are 1/16 of their value wide.
 ///
 /// Of one size whatever is recorded, and made at the first record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     bins: Vec<u64>,
     count: u64,
-    total: Duration,
-    max: Duration,
+    /// Nanoseconds.
+    total: u64,
+    max: u64,
 }
 
 impl Histogram {
@@ -24,10 +25,11 @@ impl Histogram {
         if self.bins.is_empty() {
             self.bins.resize(BINS, 0);
         }
-        self.bins[bin(time)] += 1;
+        let nanos = nanos(time);
+        self.bins[bin(nanos)] += 1;
         self.count += 1;
-        self.total = self.total.saturating_add(time);
-        self.max = self.max.max(time);
+        self.total = self.total.saturating_add(nanos);
+        self.max = self.max.max(nanos);
     }
 
     /// How many were recorded.
@@ -39,13 +41,13 @@ impl Histogram {
     /// All of them together.
     #[must_use]
     pub fn total(&self) -> Duration {
-        self.total
+        Duration::from_nanos(self.total)
     }
 
     /// The longest.
     #[must_use]
     pub fn max(&self) -> Duration {
-        self.max
+        Duration::from_nanos(self.max)
     }
 
     /// A duration that this share of all, from 0.0 to 1.0, did not exceed; zero
@@ -57,15 +59,20 @@ impl Histogram {
             below += count;
             #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
             if *count > 0 && below as f64 >= share * self.count as f64 {
-                return top(index).min(self.max);
+                return top(index).min(self.max());
             }
         }
-        self.max
+        self.max()
     }
 }
 
-fn bin(time: Duration) -> usize {
-    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+/// Up to five centuries.
+fn nanos(time: Duration) -> u64 {
+    let seconds = time.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(u64::from(time.subsec_nanos()))
+}
+
+fn bin(nanos: u64) -> usize {
     // The first five binary digits decide.
     let shift = (u64::BITS - nanos.leading_zeros()).saturating_sub(5);
     let low = usize::try_from(nanos >> shift).expect("at most five digits are left");
@@ -92,7 +99,7 @@ mod tests {
         #[test]
         fn a_quantile_is_at_most_a_sixteenth_too_high(nanos in any::<u64>(), cut in 0_u32..64) {
             let time = Duration::from_nanos(nanos >> cut);
-            let top = top(bin(time));
+            let top = top(bin(nanos >> cut));
             prop_assert!(top >= time);
             prop_assert!(top - time <= time / 16, "{time:?} counts as {top:?}");
         }

@@ -42,6 +42,7 @@
 mod advance;
 mod balance;
 mod histogram;
+mod intake;
 mod plan;
 mod queue;
 mod stats;
@@ -54,6 +55,7 @@ use std::time::{Duration, Instant};
 
 pub use balance::{Balance, Load};
 pub use histogram::Histogram;
+pub use intake::Intake;
 pub use plan::{
     Discipline, Held, Order, Plan, PlanError, Refusal, Refused, Stopped, TaskId, Terms, Verdict,
     WorkerId,
@@ -244,13 +246,8 @@ impl<T> Dispatcher<T> {
         self.next_task += 1;
         self.stats.accepted += 1;
         let queue_timeout = terms.queue_timeout.or(self.plan.queue_timeout);
-        let waiting = Waiting {
-            id,
-            task,
-            since: now,
-            expires: queue_timeout.and_then(|limit| now.checked_add(limit)),
-            run_timeout: terms.run_timeout.or(self.plan.run_timeout),
-        };
+        let expires = queue_timeout.and_then(|limit| now.checked_add(limit));
+        let waiting = Waiting::new(id, task, now).with_limits(expires, terms.run_timeout);
         if self.queue.len() == 0
             && self.balance.is_none()
             && let Some(slot) = self.least_busy()
@@ -258,7 +255,7 @@ impl<T> Dispatcher<T> {
             self.assign(slot, waiting, now);
             return Ok(id);
         }
-        if let Some(expires) = waiting.expires {
+        if let Some(expires) = expires {
             self.alarms.insert((expires, Alarm::Queue(id)));
         }
         self.queue.push(waiting, terms.priority);
@@ -350,6 +347,54 @@ impl<T> Dispatcher<T> {
         verdict
     }
 
+    /// [`finished`](Self::finished), and the worker takes the next task with it
+    /// where that is plainly its own: the same as an [`Order::Run`], and no
+    /// order is due beside it.
+    pub fn finished_next(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        now: Instant,
+    ) -> (Option<Verdict>, Option<(TaskId, T)>) {
+        if !self.goes_on(worker, id, now) {
+            return (self.finished(worker, id, now), None);
+        }
+        let Some(waiting) = self.queue.pop() else {
+            return (self.finished(worker, id, now), None);
+        };
+        if let Some(expires) = waiting.expires() {
+            self.alarms.remove(&(expires, Alarm::Queue(waiting.id)));
+        }
+        let task = self.begin(worker, &waiting, now);
+        if let Some(this) = self.get(worker) {
+            this.done += 1;
+            let last = std::mem::replace(&mut this.tasks[0], task);
+            self.disarm(last.alarm);
+            self.stats
+                .run
+                .record(now.saturating_duration_since(last.since));
+        }
+        self.starts.failures = 0;
+        self.stats.count(Verdict::Done);
+        (Some(Verdict::Done), Some((waiting.id, waiting.task)))
+    }
+
+    /// Whether this worker may go from its only task to the next in the queue.
+    fn goes_on(&mut self, worker: WorkerId, id: TaskId, now: Instant) -> bool {
+        let is_due = self.deadline().is_some_and(|at| at <= now);
+        let is_usual = !is_due
+            && self.state == State::Open
+            && self.plan.concurrency == 1
+            && self.balance.is_none()
+            && self.orders.is_empty();
+        let most = self.plan.max_tasks.unwrap_or(u64::MAX);
+        is_usual
+            && self.get(worker).is_some_and(|this| {
+                let own = this.tasks.first().is_some_and(|task| task.is_going(id));
+                own && this.at == At::Up && this.given + 1 < most
+            })
+    }
+
     /// The worker uses so many bytes; see [`Plan::max_memory`].
     pub fn weighed(&mut self, worker: WorkerId, bytes: u64, now: Instant) {
         if self.plan.max_memory.is_some_and(|most| bytes > most) {
@@ -406,8 +451,10 @@ impl<T> Dispatcher<T> {
 
     /// The next thing to do.
     pub fn poll(&mut self, now: Instant) -> Option<Order<T>> {
-        self.run_timers(now);
-        self.advance(now);
+        if self.orders.is_empty() {
+            self.run_timers(now);
+            self.advance(now);
+        }
         self.orders.pop_front()
     }
 
@@ -466,6 +513,12 @@ impl<T> Dispatcher<T> {
             lifetime: self.stats.lifetime + alive,
             ..self.stats.clone()
         }
+    }
+}
+
+impl Task {
+    fn is_going(&self, id: TaskId) -> bool {
+        self.id == id && self.at == Run::Going
     }
 }
 

@@ -27,9 +27,52 @@ pub(super) struct Waiting<T> {
     pub(super) id: TaskId,
     pub(super) task: T,
     pub(super) since: Instant,
+    /// Most tasks have none, and are the smaller for it.
+    pub(super) limits: Option<Box<Limits>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Limits {
     pub(super) expires: Option<Instant>,
     pub(super) run_timeout: Option<Duration>,
 }
+
+impl<T> Waiting<T> {
+    pub(super) fn new(id: TaskId, task: T, since: Instant) -> Self {
+        Self {
+            id,
+            task,
+            since,
+            limits: None,
+        }
+    }
+
+    pub(super) fn with_limits(
+        mut self,
+        expires: Option<Instant>,
+        run_timeout: Option<Duration>,
+    ) -> Self {
+        if expires.is_some() || run_timeout.is_some() {
+            self.limits = Some(Box::new(Limits {
+                expires,
+                run_timeout,
+            }));
+        }
+        self
+    }
+
+    /// When it has waited for too long.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.limits.as_ref()?.expires
+    }
+
+    pub(super) fn run_timeout(&self) -> Option<Duration> {
+        self.limits.as_ref()?.run_timeout
+    }
+}
+
+/// A place in the line, which may be empty.
+pub(super) type Place<T> = (TaskId, Option<Waiting<T>>);
 
 pub(super) struct Queue<T> {
     line: Line<T>,
@@ -39,7 +82,7 @@ pub(super) struct Queue<T> {
 enum Line<T> {
     /// By number. Who has left keeps an empty place until [`Queue::tidy`].
     Arrival {
-        places: VecDeque<(TaskId, Option<Waiting<T>>)>,
+        places: VecDeque<Place<T>>,
         last_first: bool,
     },
     Ranked {
@@ -93,6 +136,35 @@ impl<T> Queue<T> {
                 };
                 ranks.insert(id, rank);
                 tasks.insert((rank, id), waiting);
+            }
+        }
+    }
+
+    pub(super) fn is_fifo(&self) -> bool {
+        matches!(
+            self.line,
+            Line::Arrival {
+                last_first: false,
+                ..
+            }
+        )
+    }
+
+    /// Puts all of these behind the others, which came before.
+    pub(super) fn append(&mut self, more: &mut VecDeque<Place<T>>) {
+        match &mut self.line {
+            Line::Arrival { places, .. } => {
+                self.len += more.len();
+                if places.is_empty() {
+                    std::mem::swap(places, more);
+                } else {
+                    places.append(more);
+                }
+            }
+            Line::Ranked { .. } => {
+                for waiting in more.drain(..).filter_map(|(_, waiting)| waiting) {
+                    self.push(waiting, 0);
+                }
             }
         }
     }

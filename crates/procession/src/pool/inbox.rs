@@ -1,6 +1,7 @@
 //! What a worker is told, and bells that threads and tasks can wait for.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,44 +15,68 @@ use super::ticket::Slip;
 pub(super) type Post<T, R, P> = Arc<Inbox<T, R, P>>;
 
 pub(super) enum Mail<T, R, P> {
-    Run {
-        id: TaskId,
-        task: T,
-        ticket: Slip<T, R, P>,
-    },
+    Run(Assignment<T, R, P>),
     /// Ask this task to end. Threads see it in their ticket.
-    Cancel { id: TaskId },
+    Cancel {
+        id: TaskId,
+    },
     /// Leave.
     Stop,
+}
+
+/// A task that a worker is to run.
+pub(super) struct Assignment<T, R, P> {
+    pub(super) id: TaskId,
+    pub(super) task: T,
+    pub(super) ticket: Slip<T, R, P>,
 }
 
 /// Never holds more than one worker's tasks, a request to end for each, and a
 /// word of farewell.
 pub(super) struct Inbox<T, R, P> {
-    mail: Mutex<VecDeque<Mail<T, R, P>>>,
+    inside: Mutex<Inside<T, R, P>>,
+    /// How much mail there is, for who looks before he locks. Only a hint.
+    hint: AtomicUsize,
     bell: Bell,
     /// Ends a process by force.
     pub(super) kill: CancellationToken,
 }
 
-/// How often a thread looks before it falls asleep, which costs more than a look.
-const LOOKS: u32 = 4;
+struct Inside<T, R, P> {
+    mail: VecDeque<Mail<T, R, P>>,
+    /// Whether the bell has to be rung.
+    is_awaited: bool,
+}
+
+/// A thread looks this often, in growing intervals, before it falls asleep,
+/// which costs it and who wakes it more.
+const SPINS: u32 = 6;
+const YIELDS: u32 = 4;
 
 impl<T, R, P> Inbox<T, R, P> {
     pub(super) fn new(bell: Bell) -> Self {
         Self {
-            mail: Mutex::new(VecDeque::with_capacity(2)),
+            inside: Mutex::new(Inside {
+                mail: VecDeque::with_capacity(2),
+                is_awaited: false,
+            }),
+            hint: AtomicUsize::new(0),
             bell,
             kill: CancellationToken::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Mail<T, R, P>>> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inside<T, R, P>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, mail: Mail<T, R, P>) {
-        self.lock().push_back(mail);
+    /// Says whether [`Self::ring`] has to follow.
+    #[must_use]
+    pub(super) fn put(&self, mail: Mail<T, R, P>) -> bool {
+        let mut inside = self.lock();
+        inside.mail.push_back(mail);
+        self.hint.store(inside.mail.len(), Ordering::Relaxed);
+        std::mem::take(&mut inside.is_awaited)
     }
 
     /// After [`Self::put`], when no other lock is held.
@@ -59,27 +84,50 @@ impl<T, R, P> Inbox<T, R, P> {
         self.bell.ring();
     }
 
-    /// Waits for the next, on a thread.
-    pub(super) fn next_blocking(&self) -> Mail<T, R, P> {
-        for _ in 0..LOOKS {
-            if let Some(mail) = self.lock().pop_front() {
-                return mail;
-            }
-            std::thread::yield_now();
-        }
-        let mut mail = self.lock();
+    fn take(&self, inside: &mut Inside<T, R, P>) -> Option<Mail<T, R, P>> {
+        let mail = inside.mail.pop_front();
+        self.hint.store(inside.mail.len(), Ordering::Relaxed);
+        inside.is_awaited = mail.is_none();
+        mail
+    }
+
+    /// Waits on a thread for the next task; `None`: it is to leave.
+    pub(super) fn next_task_blocking(&self) -> Option<Assignment<T, R, P>> {
         loop {
-            if let Some(mail) = mail.pop_front() {
+            match self.next_blocking() {
+                Mail::Run(assignment) => return Some(assignment),
+                // It sees that in its ticket.
+                Mail::Cancel { .. } => {}
+                Mail::Stop => return None,
+            }
+        }
+    }
+
+    fn next_blocking(&self) -> Mail<T, R, P> {
+        for look in 0..SPINS + YIELDS {
+            if self.hint.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+            if look < SPINS {
+                (0..1 << look).for_each(|_| std::hint::spin_loop());
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        let mut inside = self.lock();
+        loop {
+            if let Some(mail) = self.take(&mut inside) {
                 return mail;
             }
-            mail = self.bell.wait_blocking(mail, None);
+            inside = self.bell.wait_blocking(inside, None);
         }
     }
 
     /// Waits for the next, in a task. Nothing is lost when it is dropped.
     pub(super) async fn next(&self) -> Mail<T, R, P> {
         loop {
-            if let Some(mail) = self.lock().pop_front() {
+            let mail = self.take(&mut self.lock());
+            if let Some(mail) = mail {
                 return mail;
             }
             self.bell.wait(None).await;

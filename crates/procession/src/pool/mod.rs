@@ -181,8 +181,7 @@ impl<T, R, P> Pool<T, R, P> {
             ticket: Arc::clone(&ticket),
         };
         let shared = &self.handle.shared;
-        let accepted = shared.with(None, |state, now| state.machine.submit(job, plain, now));
-        match accepted {
+        match shared.submit(job, plain) {
             Ok(id) => Ok(Submitted::new(id, ticket, Arc::clone(&self.handle), token)),
             Err(Refused { task, why }) => Err(match why {
                 Refusal::Full => TaskError::QueueFull(task.task),

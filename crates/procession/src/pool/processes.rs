@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Pool;
 use super::error::TaskError;
-use super::inbox::{Bell, Mail, Post};
+use super::inbox::{Assignment, Bell, Mail, Post};
 use super::limits::{Limits, PoolError};
 use super::shared::{Force, Shared};
 use super::ticket::{Link, Slip};
@@ -199,7 +199,7 @@ where
     fn post(&mut self, mail: Mail<T, R, P>, tx: &Sender) -> Option<Sending<T>> {
         let tx = tx.clone();
         match mail {
-            Mail::Run { id, task, ticket } => {
+            Mail::Run(Assignment { id, task, ticket }) => {
                 self.jobs.insert(id, ticket);
                 Some(Box::pin(async move {
                     let run = ToWorker::Run {

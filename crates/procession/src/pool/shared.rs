@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_core::pool::{Dispatcher, Held, Order, Stats, Stopped, TaskId, Verdict, WorkerId};
+use procession_core::pool::{
+    Dispatcher, Held, Intake, Order, Refused, Stats, Stopped, TaskId, Terms, Verdict, WorkerId,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::error::TaskError;
-use super::inbox::{Bell, Inbox, Mail, Post};
+use super::inbox::{Assignment, Bell, Inbox, Mail, Post};
 use super::ticket::{Slip, Ticket};
 
 /// What waits in the machine's queue.
@@ -26,6 +28,8 @@ pub(super) struct Job<T, R, P> {
 
 pub(super) struct Shared<T, R, P> {
     state: Mutex<State<T, R, P>>,
+    /// Locked alone, or after the state.
+    intake: Apart<Mutex<Intake<Job<T, R, P>>>>,
     /// For the keeper.
     bell: Bell,
     /// For who waits for the pool itself: for room, for the last task, for the end.
@@ -40,6 +44,9 @@ pub(super) struct State<T, R, P> {
     /// Threads that go on with what they were asked to end, and were replaced.
     abandoned: BTreeSet<WorkerId>,
     force: Force,
+    /// Whether tasks may be left at the intake.
+    takes_in: bool,
+    clock: Clock,
     /// What the workers' inboxes are to have.
     kind: Bell,
     /// Threads that should be replaced, and are not: too many were.
@@ -53,6 +60,10 @@ pub(super) struct State<T, R, P> {
     is_over: bool,
     has_keeper: bool,
 }
+
+/// Not on the cache lines of its neighbours, which others write to.
+#[repr(align(128))]
+struct Apart<X>(X);
 
 /// What can be done about a worker that does not end.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +79,16 @@ struct Desk<T, R, P> {
     worker: WorkerId,
     inbox: Post<T, R, P>,
     jobs: Vec<(TaskId, Slip<T, R, P>)>,
+}
+
+/// Time that never runs backwards, though those who read it take turns.
+struct Clock(Instant);
+
+impl Clock {
+    fn after(&mut self, now: Instant) -> Instant {
+        self.0 = self.0.max(now);
+        self.0
+    }
 }
 
 /// What the keeper is to do.
@@ -86,6 +107,18 @@ struct After<T, R, P> {
     tell: bool,
 }
 
+impl<T, R, P> Default for After<T, R, P> {
+    fn default() -> Self {
+        Self {
+            ring: Vec::new(),
+            end: Vec::new(),
+            cancel: Vec::new(),
+            keeper: false,
+            tell: false,
+        }
+    }
+}
+
 impl<T, R, P> Shared<T, R, P> {
     pub(super) fn new(machine: Dispatcher<Job<T, R, P>>, force: Force, bell: Bell) -> Self {
         let state = State {
@@ -94,6 +127,8 @@ impl<T, R, P> Shared<T, R, P> {
             chores: Chores::new(),
             abandoned: BTreeSet::new(),
             force,
+            takes_in: false,
+            clock: Clock(Instant::now()),
             kind: bell.another(),
             stuck: Vec::new(),
             keeper_until: None,
@@ -105,6 +140,7 @@ impl<T, R, P> Shared<T, R, P> {
         };
         Self {
             state: Mutex::new(state),
+            intake: Apart(Mutex::default()),
             bell,
             changed: Notify::new(),
         }
@@ -112,6 +148,36 @@ impl<T, R, P> Shared<T, R, P> {
 
     fn lock(&self) -> MutexGuard<'_, State<T, R, P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn intake(&self) -> MutexGuard<'_, Intake<Job<T, R, P>>> {
+        self.intake.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, which knows of all tasks.
+    fn lock_all(&self) -> MutexGuard<'_, State<T, R, P>> {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.takes_in) {
+            state.machine.collect(&mut self.intake());
+        }
+        state
+    }
+
+    /// Takes a task. While all workers are busy nobody is disturbed for it.
+    pub(super) fn submit(
+        &self,
+        job: Job<T, R, P>,
+        terms: Terms,
+    ) -> Result<TaskId, Refused<Job<T, R, P>>> {
+        let now = Instant::now();
+        let job = match terms.queue_timeout {
+            Some(_) => job,
+            None => match self.intake().offer(job, terms.run_timeout, now) {
+                Ok(id) => return Ok(id),
+                Err(job) => job,
+            },
+        };
+        self.with(None, |state, now| state.machine.submit(job, terms, now))
     }
 
     /// Tells the machine something, and carries out what follows.
@@ -122,21 +188,40 @@ impl<T, R, P> Shared<T, R, P> {
         me: Option<WorkerId>,
         tell: impl FnOnce(&mut State<T, R, P>, Instant) -> X,
     ) -> X {
-        let mut after = After {
-            ring: Vec::new(),
-            end: Vec::new(),
-            cancel: Vec::new(),
-            keeper: false,
-            tell: false,
-        };
-        let mut state = self.lock();
-        // Read under the lock, so that the machine's time never runs backwards.
+        let mut after = After::default();
+        // Not read under the lock: others wait for that.
         let now = Instant::now();
+        let mut state = self.lock_all();
+        let now = state.clock.after(now);
         let said = tell(&mut state, now);
-        state.carry_out(me, now, &mut after);
+        self.settle(&mut state, me, now, &mut after);
         drop(state);
         self.happen(after);
         said
+    }
+
+    /// Carries out what the machine wants, and sees that the intake takes
+    /// tasks as long as nobody is idle, and not longer.
+    fn settle(
+        &self,
+        state: &mut State<T, R, P>,
+        me: Option<WorkerId>,
+        now: Instant,
+        after: &mut After<T, R, P>,
+    ) {
+        loop {
+            state.carry_out(me, now, after);
+            if !state.takes_in && !state.machine.is_saturated() {
+                return;
+            }
+            let mut intake = self.intake();
+            let any = state.machine.collect(&mut intake);
+            state.takes_in = state.machine.allow(&mut intake);
+            // What came in the meantime may be for somebody who is idle.
+            if state.takes_in || !any {
+                return;
+            }
+        }
     }
 
     fn happen(&self, after: After<T, R, P>) {
@@ -157,7 +242,7 @@ impl<T, R, P> Shared<T, R, P> {
         }
     }
 
-    /// A worker has finished a task.
+    /// A worker has finished a task; what it is to do next comes by its inbox.
     pub(super) fn finished(
         &self,
         worker: WorkerId,
@@ -165,25 +250,59 @@ impl<T, R, P> Shared<T, R, P> {
         ticket: &Ticket<T, R, P>,
         result: Result<R, TaskError<T>>,
     ) {
+        if let Some(next) = self.finished_next(worker, id, ticket, result) {
+            let mut state = self.lock();
+            if let Some(desk) = state.desk(worker) {
+                // It is not asleep: it is who calls.
+                let _is_awaited = desk.inbox.put(Mail::Run(next));
+            }
+        }
+    }
+
+    /// A worker has finished a task. It may be given the next one at once.
+    pub(super) fn finished_next(
+        &self,
+        worker: WorkerId,
+        id: TaskId,
+        ticket: &Ticket<T, R, P>,
+        result: Result<R, TaskError<T>>,
+    ) -> Option<Assignment<T, R, P>> {
         let is_broken = matches!(result, Err(TaskError::Panicked { .. }));
         let is_canceled = ticket.sees_cancel();
-        let verdict = self.with(Some(worker), |state, now| {
-            if is_broken {
-                state.machine.recycle_worker(worker, now);
-            }
-            // It saw its caller's token before we did: that is why it ended.
-            if is_canceled {
-                state.machine.cancel(id, now);
-            }
-            drop(state.take_job(worker, id));
-            state.machine.finished(worker, id, now)
-        });
+        let now = Instant::now();
+        let mut after = After::default();
+        let mut state = self.lock();
+        let now = state.clock.after(now);
+        if state.machine.queued() == 0 || !state.takes_in {
+            let mut intake = self.intake();
+            state.machine.collect(&mut intake);
+            state.takes_in = state.machine.allow(&mut intake);
+        }
+        if is_broken {
+            state.machine.recycle_worker(worker, now);
+        }
+        // It saw its caller's token before we did: that is why it ended.
+        if is_canceled {
+            state.machine.cancel(id, now);
+        }
+        let last = state.take_job(worker, id);
+        let (verdict, next) = state.machine.finished_next(worker, id, now);
+        let next = next.and_then(|(id, job)| state.assign(worker, id, job));
+        if next.is_some() {
+            state.mind(&mut after);
+        } else {
+            self.settle(&mut state, Some(worker), now, &mut after);
+        }
+        drop(state);
+        drop(last);
         match verdict {
             Some(Verdict::Done) => ticket.end(result),
             Some(verdict) => ticket.end(Err(ran(verdict, String::new()))),
             // It was given up, and who waited was told.
             None => {}
         }
+        self.happen(after);
+        next
     }
 
     /// A worker's thread is about to end, or did not start.
@@ -289,7 +408,7 @@ impl<T, R, P> Shared<T, R, P> {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if holds(&self.lock()) {
+            if holds(&self.lock_all()) {
                 return;
             }
             changed.await;
@@ -297,7 +416,7 @@ impl<T, R, P> Shared<T, R, P> {
     }
 
     pub(super) fn stats(&self) -> (Stats, usize) {
-        let state = self.lock();
+        let state = self.lock_all();
         let stats = state.machine.stats(Instant::now());
         (stats, state.abandoned.len() + state.stuck.len())
     }
@@ -347,6 +466,11 @@ impl<T, R, P> State<T, R, P> {
             }
             return self.carry_out(me, now, after);
         }
+        self.mind(after);
+    }
+
+    /// Sees that the keeper and those who wait learn what concerns them.
+    fn mind(&mut self, after: &mut After<T, R, P>) {
         let deadline = self.machine.deadline();
         let sooner = match (deadline, self.keeper_until) {
             (Some(at), Some(until)) => at < until,
@@ -370,22 +494,15 @@ impl<T, R, P> State<T, R, P> {
         match order {
             Order::Start { worker } => self.prepare(worker),
             Order::Run { worker, id, task } => {
-                let Job { task, ticket } = task;
-                let Some(desk) = self.desk(worker) else {
-                    return;
-                };
-                desk.jobs.push((id, Arc::clone(&ticket)));
-                desk.inbox.put(Mail::Run { id, task, ticket });
-                if me != Some(worker) {
-                    after.ring.push(Arc::clone(&desk.inbox));
+                if let Some(assignment) = self.assign(worker, id, task) {
+                    self.post(worker, Mail::Run(assignment), me, after);
                 }
             }
             Order::Ask { worker, id } => {
                 let ticket = self.job(worker, id);
                 after.cancel.extend(ticket.and_then(Ticket::ask));
-                if let (Force::Kill, Some(desk)) = (self.force, self.desk(worker)) {
-                    desk.inbox.put(Mail::Cancel { id });
-                    after.ring.push(Arc::clone(&desk.inbox));
+                if let Force::Kill = self.force {
+                    self.post(worker, Mail::Cancel { id }, me, after);
                 }
             }
             Order::End { id, verdict, held } => match held {
@@ -399,7 +516,7 @@ impl<T, R, P> State<T, R, P> {
                     }
                 }
             },
-            Order::Stop { worker } => self.dismiss(worker, after),
+            Order::Stop { worker } => self.post(worker, Mail::Stop, me, after),
             Order::Kill { worker } => self.kill(worker, now, after),
             Order::Over => self.is_over = true,
         }
@@ -419,9 +536,30 @@ impl<T, R, P> State<T, R, P> {
         });
     }
 
-    fn dismiss(&mut self, worker: WorkerId, after: &mut After<T, R, P>) {
-        if let Some(desk) = self.desk(worker) {
-            desk.inbox.put(Mail::Stop);
+    /// Notes who has a task.
+    fn assign(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        job: Job<T, R, P>,
+    ) -> Option<Assignment<T, R, P>> {
+        let Job { task, ticket } = job;
+        let desk = self.desk(worker)?;
+        desk.jobs.push((id, Arc::clone(&ticket)));
+        Some(Assignment { id, task, ticket })
+    }
+
+    fn post(
+        &mut self,
+        worker: WorkerId,
+        mail: Mail<T, R, P>,
+        me: Option<WorkerId>,
+        after: &mut After<T, R, P>,
+    ) {
+        if let Some(desk) = self.desk(worker)
+            && desk.inbox.put(mail)
+            && me != Some(worker)
+        {
             after.ring.push(Arc::clone(&desk.inbox));
         }
     }
@@ -435,7 +573,7 @@ impl<T, R, P> State<T, R, P> {
             }
             Force::Abandon(most) => {
                 // It leaves when it has finished, if it ever does.
-                self.dismiss(worker, after);
+                self.post(worker, Mail::Stop, None, after);
                 if self.is_closing || self.abandoned.len() < most {
                     self.abandon(worker, now);
                 } else {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pool;
 use super::error::TaskError;
-use super::inbox::{Bell, Inbox, Mail, Post};
+use super::inbox::{Assignment, Bell, Inbox, Post};
 use super::limits::{Limits, PoolError};
 use super::shared::{Force, Job, Shared};
 use super::ticket::Link;
@@ -325,7 +325,8 @@ where
         Err(panic) => return Err(format!("init panicked: {}", words(&*panic))),
     };
     shared.with(Some(worker), |pool, now| pool.machine.started(worker, now));
-    while let Mail::Run { id, task, ticket } = inbox.next_blocking() {
+    let mut next = None;
+    while let Some(Assignment { id, task, ticket }) = next.or_else(|| inbox.next_task_blocking()) {
         let mut running = Running {
             state: &mut state,
             link: &*ticket,
@@ -338,7 +339,7 @@ where
         let result = catch_unwind(run).map_err(|panic| TaskError::Panicked {
             message: words(&*panic),
         });
-        shared.finished(worker, id, &ticket, result);
+        next = shared.finished_next(worker, id, &ticket, result);
     }
     let end = || match &body.teardown {
         Some(teardown) => teardown(state),

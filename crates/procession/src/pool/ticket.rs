@@ -1,7 +1,8 @@
 //! What a task's worker and who waits for it share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,9 @@ pub(super) const PROGRESS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Ticket<T, R, P> {
     inside: Mutex<Inside<T, R, P>>,
+    /// Both only change under the lock.
+    is_asked: AtomicBool,
+    token: OnceLock<CancellationToken>,
 }
 
 #[derive(Debug)]
@@ -24,9 +28,11 @@ struct Inside<T, R, P> {
     result: Option<Result<R, TaskError<T>>>,
     is_over: bool,
     waiting: Option<Waker>,
-    progress: VecDeque<P>,
-    is_asked: bool,
-    token: Option<CancellationToken>,
+    #[expect(
+        clippy::box_collection,
+        reason = "most tasks tell nothing, and are the smaller for it"
+    )]
+    progress: Option<Box<VecDeque<P>>>,
 }
 
 impl<T, R, P> Ticket<T, R, P> {
@@ -35,12 +41,12 @@ impl<T, R, P> Ticket<T, R, P> {
             result: None,
             is_over: false,
             waiting: None,
-            progress: VecDeque::new(),
-            is_asked: false,
-            token,
+            progress: None,
         };
         Self {
             inside: Mutex::new(inside),
+            is_asked: AtomicBool::new(false),
+            token: token.map_or_else(OnceLock::new, OnceLock::from),
         }
     }
 
@@ -77,7 +83,7 @@ impl<T, R, P> Ticket<T, R, P> {
     /// What the task told last; `None` once it has ended and all was read.
     pub(super) fn poll_progress(&self, cx: &Context<'_>) -> Poll<Option<P>> {
         let mut inside = self.lock();
-        if let Some(progress) = inside.progress.pop_front() {
+        if let Some(progress) = inside.progress.as_mut().and_then(|told| told.pop_front()) {
             return Poll::Ready(Some(progress));
         }
         if inside.is_over {
@@ -89,17 +95,16 @@ impl<T, R, P> Ticket<T, R, P> {
 
     /// Whether the task can know that it is to end.
     pub(super) fn sees_cancel(&self) -> bool {
-        let inside = self.lock();
-        let token = inside.token.as_ref();
-        inside.is_asked || token.is_some_and(CancellationToken::is_cancelled)
+        let token = self.token.get();
+        self.is_asked.load(Ordering::Acquire) || token.is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Remembers that the task is to end. The token is for the caller to
     /// cancel, under no lock.
     pub(super) fn ask(&self) -> Option<CancellationToken> {
-        let mut inside = self.lock();
-        inside.is_asked = true;
-        inside.token.clone()
+        let _inside = self.lock();
+        self.is_asked.store(true, Ordering::Release);
+        self.token.get().cloned()
     }
 }
 
@@ -125,9 +130,9 @@ impl<T: Send, R: Send, P: Send> Link<P> for Ticket<T, R, P> {
     }
 
     fn token(&self) -> CancellationToken {
-        let mut inside = self.lock();
-        let is_asked = inside.is_asked;
-        let token = inside.token.get_or_insert_default().clone();
+        let inside = self.lock();
+        let is_asked = self.is_asked.load(Ordering::Acquire);
+        let token = self.token.get_or_init(CancellationToken::new).clone();
         drop(inside);
         if is_asked {
             token.cancel();
@@ -141,9 +146,10 @@ impl<T: Send, R: Send, P: Send> Link<P> for Ticket<T, R, P> {
             if inside.is_over {
                 return;
             }
-            let is_full = inside.progress.len() >= PROGRESS;
-            let oldest = is_full.then(|| inside.progress.pop_front());
-            inside.progress.push_back(progress);
+            let told = inside.progress.get_or_insert_default();
+            let is_full = told.len() >= PROGRESS;
+            let oldest = is_full.then(|| told.pop_front());
+            told.push_back(progress);
             (inside.waiting.take(), oldest)
         };
         // Its destructor is foreign code.

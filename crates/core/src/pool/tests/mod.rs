@@ -3,6 +3,7 @@
     reason = "a test names what it expects"
 )]
 
+mod intake;
 mod rules;
 mod simulation;
 

@@ -36,6 +36,8 @@ struct World {
     now: Instant,
     base: Instant,
     pool: Dispatcher<u32>,
+    intake: Intake<u32>,
+    takes_in: bool,
     habits: Habits,
     events: BTreeSet<(Instant, u64, Event)>,
     count: u64,
@@ -50,6 +52,10 @@ struct World {
     ended: u64,
     refused: u64,
     submissions: u32,
+    /// Of them, those that were left at the intake.
+    left: u32,
+    /// Tasks that a worker took with it.
+    went_on: u32,
     is_over: bool,
 }
 
@@ -60,6 +66,8 @@ impl World {
             now,
             base: now,
             pool: Dispatcher::new(plan).unwrap(),
+            intake: Intake::default(),
+            takes_in: false,
             habits,
             events: BTreeSet::new(),
             count: 0,
@@ -72,6 +80,8 @@ impl World {
             ended: 0,
             refused: 0,
             submissions: 0,
+            left: 0,
+            went_on: 0,
             is_over: false,
         }
     }
@@ -96,7 +106,26 @@ impl World {
         self.events.insert((self.now + after, self.count, event));
     }
 
+    /// Before the pool is told anything.
+    fn enter(&mut self) {
+        if std::mem::take(&mut self.takes_in) {
+            self.pool.collect(&mut self.intake);
+        }
+    }
+
+    /// After it, as a driver does it.
     fn carry_out(&mut self) {
+        loop {
+            self.follow();
+            let any = self.pool.collect(&mut self.intake);
+            self.takes_in = self.pool.allow(&mut self.intake);
+            if self.takes_in || !any {
+                return;
+            }
+        }
+    }
+
+    fn follow(&mut self) {
         while let Some(order) = self.pool.poll(self.now) {
             assert!(!self.is_over, "{order:?} after the end");
             match order {
@@ -177,6 +206,11 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        match event {
+            Event::Finish(worker, id) => return self.finish(worker, id),
+            Event::Submit => return self.submit(),
+            _ => self.enter(),
+        }
         let now = self.now;
         match event {
             Event::Ready(worker) => {
@@ -191,18 +225,34 @@ impl World {
                 // Once more does no harm.
                 self.pool.gone(worker, now);
             }
-            Event::Finish(worker, id) => {
-                let had = self.alive.get_mut(&worker).and_then(|t| t.remove(&id));
-                if had.is_some() {
-                    let verdict = self.pool.finished(worker, id, now);
-                    let was_open = self.open.remove(&id).is_some();
-                    assert_eq!(verdict.is_some(), was_open, "{verdict:?}");
-                    self.ended += u64::from(was_open);
-                }
-            }
-            Event::Submit => self.submit(),
             Event::Cancel(id) => self.pool.cancel(id, now),
             Event::Recycle => self.pool.recycle(now),
+            Event::Finish(..) | Event::Submit => unreachable!("see above"),
+        }
+        self.carry_out();
+    }
+
+    /// A worker has finished a task, and may go on with the next one at once.
+    fn finish(&mut self, worker: WorkerId, id: TaskId) {
+        let had = self.alive.get_mut(&worker).and_then(|t| t.remove(&id));
+        if had.is_none() {
+            return;
+        }
+        if self.pool.queued() == 0 || !self.takes_in {
+            self.pool.collect(&mut self.intake);
+            self.takes_in = self.pool.allow(&mut self.intake);
+        }
+        let (verdict, next) = self.pool.finished_next(worker, id, self.now);
+        let was_open = self.open.remove(&id).is_some();
+        assert_eq!(verdict.is_some(), was_open, "{verdict:?}");
+        self.ended += u64::from(was_open);
+        if let Some((id, task)) = next {
+            self.went_on += 1;
+            self.run(worker, id, task);
+            self.check();
+            assert_eq!(self.pool.poll(self.now), None, "nothing else is due");
+        } else {
+            self.carry_out();
         }
     }
 
@@ -219,7 +269,17 @@ impl World {
         if self.chance(10) {
             terms.run_timeout = Some(MS * 30);
         }
-        match self.pool.submit(self.submissions, terms, self.now) {
+        let mut taken = None;
+        if terms.queue_timeout.is_none() {
+            let task = self.submissions;
+            taken = self.intake.offer(task, terms.run_timeout, self.now).ok();
+        }
+        self.left += u32::from(taken.is_some());
+        let submitted = taken.map(Ok).unwrap_or_else(|| {
+            self.enter();
+            self.pool.submit(self.submissions, terms, self.now)
+        });
+        match submitted {
             Ok(id) => {
                 self.open.insert(id, self.submissions);
                 if self.chance(self.habits.canceled) {
@@ -230,6 +290,9 @@ impl World {
                 assert_eq!(refused.task, self.submissions);
                 self.refused += 1;
             }
+        }
+        if taken.is_none() {
+            self.carry_out();
         }
     }
 
@@ -245,6 +308,7 @@ impl World {
 
     /// Lets it live until nothing more comes.
     fn live(&mut self) {
+        self.enter();
         self.carry_out();
         loop {
             let event = self.events.first().map(|(at, ..)| *at);
@@ -262,8 +326,8 @@ impl World {
             {
                 self.events.pop_first();
                 self.happen(event);
-                self.carry_out();
             }
+            self.enter();
             self.carry_out();
         }
     }
@@ -329,8 +393,8 @@ proptest! {
         for _ in 0..20 {
             world.submit();
         }
-        world.carry_out();
         world.base = world.now;
+        world.enter();
         if destroys {
             world.pool.destroy(world.now);
         } else {
@@ -368,11 +432,38 @@ fn hundreds_of_workers_live_and_die() {
         world.later(1_500, Event::Submit);
     }
     world.live();
+    world.enter();
     world.pool.close(None, world.now);
     world.base = world.now;
     world.live();
     assert!(world.is_over && world.open.is_empty());
     let stats = world.pool.stats(world.now);
     assert!(stats.crashed > 100 && stats.killed > 100, "{stats:?}");
+    assert!(world.left > 1_000 && world.went_on == 0, "{stats:?}");
     assert!(stats.done > 10_000 && stats.canceled > 1_000, "{stats:?}");
+}
+
+#[test]
+fn a_busy_pool_is_left_alone() {
+    let plan = Plan {
+        queue: 5_000,
+        ..Plan::new(4)
+    };
+    let habits = Habits {
+        seed: 7,
+        bad_starts: 0,
+        deadly: 1,
+        deaf: 0,
+        stubborn: 0,
+        canceled: 1,
+    };
+    let mut world = World::new(plan, habits);
+    for _ in 0..4_000 {
+        world.later(1_000, Event::Submit);
+    }
+    world.live();
+    assert!(world.open.is_empty());
+    assert_eq!(world.pool.stats(world.now).ended(), 4_000);
+    assert!(world.left > 3_000, "{} were left", world.left);
+    assert!(world.went_on > 3_000, "{} times", world.went_on);
 }
