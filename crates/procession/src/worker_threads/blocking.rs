@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 struct Unpark(Thread);
@@ -46,7 +47,11 @@ pub(super) fn wait_until<F: Future>(future: F, deadline: Option<Instant>) -> Opt
 
 /// A blocking call among a runtime's tasks stops all of them, for ever if the
 /// awaited one is among them. tokio alone knows where we are, and says so by a panic.
-fn panic_in_async_code() {
+pub(super) fn panic_in_async_code() {
+    if Handle::try_current().is_err() {
+        // A thread of nobody's, which is the usual and has to be quick.
+        return;
+    }
     let (tx, rx) = oneshot::channel();
     if tx.send(()).is_ok() {
         // It is there already.

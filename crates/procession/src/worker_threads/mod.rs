@@ -62,11 +62,14 @@ mod blocking;
 mod broadcast;
 mod environment;
 mod error;
+mod gate;
+mod line;
 pub mod locks;
 mod messaging;
 mod panic;
 mod port;
 mod shared;
+mod sync;
 mod worker;
 
 pub use broadcast::BroadcastChannel;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-
 use super::blocking;
 use super::error::{PostError, RecvTimedOut, TryRecvError};
+use super::line::Line;
 
 /// How many messages may wait in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,39 +76,22 @@ impl<A, B> MessageChannel<A, B> {
     /// With room for no message.
     #[must_use]
     pub fn with_queue(queue: Queue) -> Self {
-        let (tx1, rx2) = one_way(queue);
-        let (tx2, rx1) = one_way(queue);
+        let there = Arc::new(Line::new(queue));
+        let back = Arc::new(Line::new(queue));
         let (cut1, cut2) = (Arc::default(), Arc::default());
         Self {
             port1: MessagePort {
-                tx: Some(tx1),
-                rx: rx1,
+                tx: Arc::clone(&there),
+                rx: Arc::clone(&back),
                 cut_by_us: Arc::clone(&cut1),
                 cut_by_peer: Arc::clone(&cut2),
             },
             port2: MessagePort {
-                tx: Some(tx2),
-                rx: rx2,
+                tx: back,
+                rx: there,
                 cut_by_us: cut2,
                 cut_by_peer: cut1,
             },
-        }
-    }
-}
-
-fn one_way<T>(queue: Queue) -> (Tx<T>, Rx<T>) {
-    match queue {
-        Queue::Bounded(room) => {
-            let (tx, rx) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
-            (Tx::Bounded(tx), Rx::Bounded(rx))
-        }
-        Queue::Unbounded => {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the caller says that there is a bound"
-            )]
-            let (tx, rx) = mpsc::unbounded_channel();
-            (Tx::Unbounded(tx), Rx::Unbounded(rx))
         }
     }
 }
@@ -127,9 +109,8 @@ fn one_way<T>(queue: Queue) -> (Tx<T>, Rx<T>) {
 ///
 /// `MessagePort`.
 pub struct MessagePort<Out, In> {
-    /// `None` once closed.
-    tx: Option<Tx<Out>>,
-    rx: Rx<In>,
+    tx: Arc<Line<Out>>,
+    rx: Arc<Line<In>>,
     /// What waits for the peer is to be dropped, not received.
     cut_by_us: Arc<AtomicBool>,
     /// The same for what waits for us.
@@ -148,10 +129,7 @@ impl<Out, In> MessagePort<Out, In> {
     /// A dropped post has posted nothing, and the message is dropped with it;
     /// keep it by [`try_post`](Self::try_post).
     pub async fn post(&self, message: Out) -> Result<(), PostError<Out>> {
-        match &self.tx {
-            Some(tx) => tx.post(message).await,
-            None => Err(PostError::Closed(message)),
-        }
+        self.tx.post(message).await
     }
 
     /// Posts a message if there is room.
@@ -160,10 +138,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// [`PostError::Full`], [`PostError::Closed`].
     pub fn try_post(&self, message: Out) -> Result<(), PostError<Out>> {
-        match &self.tx {
-            Some(tx) => tx.try_post(message),
-            None => Err(PostError::Closed(message)),
-        }
+        self.tx.try_post(message)
     }
 
     /// As [`post`](Self::post), for threads without a runtime.
@@ -176,10 +151,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// In async code.
     pub fn blocking_post(&self, message: Out) -> Result<(), PostError<Out>> {
-        match &self.tx {
-            Some(tx) => tx.blocking_post(message),
-            None => Err(PostError::Closed(message)),
-        }
+        self.tx.blocking_post(message)
     }
 
     /// Posts for others: any number of them, at the same time.
@@ -187,7 +159,7 @@ impl<Out, In> MessagePort<Out, In> {
     /// It does not keep the port open.
     #[must_use]
     pub fn sender(&self) -> PortSender<Out> {
-        PortSender(self.tx.as_ref().map(Tx::downgrade))
+        PortSender(Arc::clone(&self.tx))
     }
 
     /// Waits for the next message; `None` when the port is closed and empty.
@@ -196,10 +168,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// Cancel safe: a dropped wait loses no message.
     pub async fn recv(&mut self) -> Option<In> {
-        let message = match &mut self.rx {
-            Rx::Bounded(rx) => rx.recv().await,
-            Rx::Unbounded(rx) => rx.recv().await,
-        };
+        let message = self.rx.recv().await;
         self.wanted(message)
     }
 
@@ -209,10 +178,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// In async code.
     pub fn blocking_recv(&mut self) -> Option<In> {
-        let message = match &mut self.rx {
-            Rx::Bounded(rx) => rx.blocking_recv(),
-            Rx::Unbounded(rx) => rx.blocking_recv(),
-        };
+        let message = self.rx.blocking_recv();
         self.wanted(message)
     }
 
@@ -241,30 +207,20 @@ impl<Out, In> MessagePort<Out, In> {
     /// `receiveMessageOnPort`, which does not tell empty from closed.
     #[doc(alias = "receiveMessageOnPort")]
     pub fn try_recv(&mut self) -> Result<In, TryRecvError> {
-        let message = match &mut self.rx {
-            Rx::Bounded(rx) => rx.try_recv(),
-            Rx::Unbounded(rx) => rx.try_recv(),
-        };
-        match message {
-            Ok(message) => self.wanted(Some(message)).ok_or(TryRecvError::Closed),
-            Err(mpsc::error::TryRecvError::Empty) => Err(TryRecvError::Empty),
-            Err(mpsc::error::TryRecvError::Disconnected) => Err(TryRecvError::Closed),
-        }
+        let message = self.rx.try_recv()?;
+        self.wanted(Some(message)).ok_or(TryRecvError::Closed)
     }
 
     /// Closes both ports. What waits in them can still be received.
     pub fn close(&mut self) {
-        self.tx = None;
-        match &mut self.rx {
-            Rx::Bounded(rx) => rx.close(),
-            Rx::Unbounded(rx) => rx.close(),
-        }
+        self.tx.close();
+        self.rx.close();
     }
 
     /// Whether posts fail because the port is closed, from here or from there.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.tx.as_ref().is_none_or(Tx::is_closed)
+        self.tx.is_closed()
     }
 
     /// Closes both ports; the other side does not receive what waits for it.
@@ -282,6 +238,14 @@ impl<Out, In> MessagePort<Out, In> {
     }
 }
 
+impl<Out, In> Drop for MessagePort<Out, In> {
+    fn drop(&mut self) {
+        self.close();
+        // Nobody receives it any more, and a sender may live on.
+        self.rx.empty();
+    }
+}
+
 impl<Out, In> fmt::Debug for MessagePort<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessagePort")
@@ -291,13 +255,9 @@ impl<Out, In> fmt::Debug for MessagePort<Out, In> {
 }
 
 /// Posts to the other side of a [`MessagePort`], for as long as that is open.
-pub struct PortSender<T>(Option<WeakTx<T>>);
+pub struct PortSender<T>(Arc<Line<T>>);
 
 impl<T> PortSender<T> {
-    fn tx(&self) -> Option<Tx<T>> {
-        self.0.as_ref().and_then(WeakTx::upgrade)
-    }
-
     /// As [`MessagePort::post`].
     ///
     /// # Errors
@@ -308,10 +268,7 @@ impl<T> PortSender<T> {
     ///
     /// As [`MessagePort::post`].
     pub async fn post(&self, message: T) -> Result<(), PostError<T>> {
-        match self.tx() {
-            Some(tx) => tx.post(message).await,
-            None => Err(PostError::Closed(message)),
-        }
+        self.0.post(message).await
     }
 
     /// As [`MessagePort::try_post`].
@@ -320,10 +277,7 @@ impl<T> PortSender<T> {
     ///
     /// [`PostError::Full`], [`PostError::Closed`].
     pub fn try_post(&self, message: T) -> Result<(), PostError<T>> {
-        match self.tx() {
-            Some(tx) => tx.try_post(message),
-            None => Err(PostError::Closed(message)),
-        }
+        self.0.try_post(message)
     }
 
     /// As [`MessagePort::blocking_post`].
@@ -336,98 +290,18 @@ impl<T> PortSender<T> {
     ///
     /// In async code.
     pub fn blocking_post(&self, message: T) -> Result<(), PostError<T>> {
-        match self.tx() {
-            Some(tx) => tx.blocking_post(message),
-            None => Err(PostError::Closed(message)),
-        }
+        self.0.blocking_post(message)
     }
 }
 
 impl<T> Clone for PortSender<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<T> fmt::Debug for PortSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PortSender").finish_non_exhaustive()
-    }
-}
-
-enum Tx<T> {
-    Bounded(mpsc::Sender<T>),
-    Unbounded(mpsc::UnboundedSender<T>),
-}
-
-enum WeakTx<T> {
-    Bounded(mpsc::WeakSender<T>),
-    Unbounded(mpsc::WeakUnboundedSender<T>),
-}
-
-enum Rx<T> {
-    Bounded(mpsc::Receiver<T>),
-    Unbounded(mpsc::UnboundedReceiver<T>),
-}
-
-impl<T> Tx<T> {
-    async fn post(&self, message: T) -> Result<(), PostError<T>> {
-        let sent = match self {
-            Self::Bounded(tx) => tx.send(message).await,
-            Self::Unbounded(tx) => tx.send(message),
-        };
-        sent.map_err(|mpsc::error::SendError(message)| PostError::Closed(message))
-    }
-
-    fn try_post(&self, message: T) -> Result<(), PostError<T>> {
-        match self {
-            Self::Bounded(tx) => tx.try_send(message).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(message) => PostError::Full(message),
-                mpsc::error::TrySendError::Closed(message) => PostError::Closed(message),
-            }),
-            Self::Unbounded(tx) => tx
-                .send(message)
-                .map_err(|mpsc::error::SendError(message)| PostError::Closed(message)),
-        }
-    }
-
-    fn blocking_post(&self, message: T) -> Result<(), PostError<T>> {
-        let sent = match self {
-            Self::Bounded(tx) => tx.blocking_send(message),
-            Self::Unbounded(tx) => tx.send(message),
-        };
-        sent.map_err(|mpsc::error::SendError(message)| PostError::Closed(message))
-    }
-
-    fn downgrade(&self) -> WeakTx<T> {
-        match self {
-            Self::Bounded(tx) => WeakTx::Bounded(tx.downgrade()),
-            Self::Unbounded(tx) => WeakTx::Unbounded(tx.downgrade()),
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Bounded(tx) => tx.is_closed(),
-            Self::Unbounded(tx) => tx.is_closed(),
-        }
-    }
-}
-
-impl<T> WeakTx<T> {
-    fn upgrade(&self) -> Option<Tx<T>> {
-        match self {
-            Self::Bounded(tx) => tx.upgrade().map(Tx::Bounded),
-            Self::Unbounded(tx) => tx.upgrade().map(Tx::Unbounded),
-        }
-    }
-}
-
-impl<T> Clone for WeakTx<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Bounded(tx) => Self::Bounded(tx.clone()),
-            Self::Unbounded(tx) => Self::Unbounded(tx.clone()),
-        }
     }
 }
