@@ -1,4 +1,4 @@
-//! `cargo xtask bench spawn`, `ipc`, `cluster` and `load`: ours beside the others, in the same run, in turn.
+//! `cargo xtask bench spawn`, `ipc`, `cluster`, `load` and `pool`: ours beside the others, in the same run, in turn.
 //!
 //! Each contender runs in a process of its own that prints one line per round;
 //! the rounds go A B C A B C, so that whatever else the machine does meets all
@@ -8,6 +8,7 @@ mod bars;
 mod cluster;
 mod load;
 mod machine;
+mod pool;
 mod results;
 mod scenario;
 mod worker;
@@ -20,7 +21,7 @@ use results::Results;
 use scenario::Scenario;
 use worker::Workers;
 
-const USAGE: &str = "usage: cargo xtask bench spawn|ipc|cluster|load [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
+const USAGE: &str = "usage: cargo xtask bench spawn|ipc|cluster|load|pool [--rounds N] [--quick] [--only SCENARIO] [--json FILE]";
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let done = match arguments.split_first() {
         Some((first, rest)) if first == "cluster" => cluster::run(rest),
         Some((first, rest)) if first == "load" => load::run(rest),
+        Some((first, rest)) if first == "pool" => pool::run(rest),
         _ => bench(arguments),
     };
     done.into()

@@ -4,12 +4,13 @@ use crate::cargo::{cargo, run as run_cargo, run_counting};
 use crate::counts::Counts;
 use crate::outcome::Outcome;
 
-const USAGE: &str =
-    "usage: cargo xtask chaos [--rounds N] [--kills N] [--restarts N] [--connections N]";
+const USAGE: &str = "usage: cargo xtask chaos [--rounds N] [--kills N] [--pool-tasks N] [--restarts N] [--connections N]";
 /// Trees ended in each of the two ways; ten times as many lives.
 const ROUNDS: u32 = 1_000;
 /// Workers of a cluster killed under load.
 const KILLS: u32 = 1_000;
+/// Tasks of each pool in the storm; a tenth of it for Node.
+const POOL_TASKS: u32 = 100_000;
 /// Workers killed and requests answered, each over a connection of its own, while
 /// the primary's memory and descriptors are watched: about eight minutes.
 const RESTARTS: u32 = 1_000;
@@ -25,12 +26,13 @@ type Ran = Result<(Counts, bool), String>;
 struct Amount {
     rounds: u32,
     kills: u32,
+    pool_tasks: u32,
     /// Restarts and connections.
     endures: Option<(u32, u32)>,
 }
 
-/// Runs the tests `chaos` and `sweep` of procession, and the kills and the endurance of
-/// the command line's, with the full figures. Who names some figures gets only those;
+/// Runs the tests `chaos`, `sweep` and `pool_storm` of procession, and the kills and the
+/// endurance of the command line's, with the full figures. Who names some figures gets only those;
 /// restarts and connections are one.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match amount(arguments).and_then(all) {
@@ -53,6 +55,9 @@ fn all(amount: Amount) -> Ran {
     }
     if amount.kills > 0 {
         add(kills(amount.kills)?);
+    }
+    if amount.pool_tasks > 0 {
+        add(pool_storm(amount.pool_tasks)?);
     }
     if let Some((restarts, connections)) = amount.endures {
         add(endurance(restarts, connections)?);
@@ -79,20 +84,22 @@ fn endurance(restarts: u32, connections: u32) -> Ran {
     )
 }
 
+fn build_examples() -> Result<(), String> {
+    let words = ["build", "--quiet", "--package", "procession", "--examples"];
+    run_cargo(&mut cargo(&words))
+}
+
+fn pool_storm(tasks: u32) -> Ran {
+    build_examples()?;
+    let words = "test --no-fail-fast --package procession --test pool_storm -- --nocapture --test-threads 1";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    run_counting(cargo(&words).env("PROCESSION_POOL_TASKS", tasks.to_string()))
+}
+
 fn chaos(rounds: u32) -> Ran {
-    run_cargo(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--package",
-        "procession-testkit",
-    ]))?;
-    run_cargo(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--package",
-        "procession",
-        "--examples",
-    ]))?;
+    let words = ["build", "--quiet", "--package", "procession-testkit"];
+    run_cargo(&mut cargo(&words))?;
+    build_examples()?;
     // Not by nextest, whose limit of time is that of the ordinary run.
     let words = "test --no-fail-fast --package procession --test chaos --test sweep -- --nocapture --test-threads 1";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -107,6 +114,7 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
     let mut amount = Amount {
         rounds: 0,
         kills: 0,
+        pool_tasks: 0,
         endures: None,
     };
     for pair in arguments.chunks(2) {
@@ -118,6 +126,7 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
         match name.as_str() {
             "--rounds" => amount.rounds = number,
             "--kills" => amount.kills = number,
+            "--pool-tasks" => amount.pool_tasks = number,
             "--restarts" => {
                 let (restarts, _) = amount.endures.get_or_insert((RESTARTS, CONNECTIONS));
                 *restarts = number;
@@ -133,6 +142,7 @@ fn amount(arguments: &[String]) -> Result<Amount, String> {
         amount = Amount {
             rounds: ROUNDS,
             kills: KILLS,
+            pool_tasks: POOL_TASKS,
             endures: Some((RESTARTS, CONNECTIONS)),
         };
     }
@@ -147,17 +157,18 @@ mod tests {
     fn the_amount_is_read() {
         let read = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            amount(&words).map(|it| (it.rounds, it.kills, it.endures))
+            amount(&words).map(|it| ([it.rounds, it.kills, it.pool_tasks], it.endures))
         };
         let all = Some((RESTARTS, CONNECTIONS));
-        assert_eq!(read(""), Ok((ROUNDS, KILLS, all)));
-        assert_eq!(read("--rounds 7"), Ok((7, 0, None)));
-        assert_eq!(read("--kills 20"), Ok((0, 20, None)));
-        assert_eq!(read("--kills 20 --rounds 7"), Ok((7, 20, None)));
+        assert_eq!(read(""), Ok(([ROUNDS, KILLS, POOL_TASKS], all)));
+        assert_eq!(read("--rounds 7"), Ok(([7, 0, 0], None)));
+        assert_eq!(read("--kills 20"), Ok(([0, 20, 0], None)));
+        assert_eq!(read("--kills 20 --rounds 7"), Ok(([7, 20, 0], None)));
+        assert_eq!(read("--pool-tasks 8"), Ok(([0, 0, 8], None)));
         let some = Some((9, CONNECTIONS));
-        assert_eq!(read("--restarts 9"), Ok((0, 0, some)));
+        assert_eq!(read("--restarts 9"), Ok(([0; 3], some)));
         let some = Some((9, 99));
-        assert_eq!(read("--connections 99 --restarts 9"), Ok((0, 0, some)));
+        assert_eq!(read("--connections 99 --restarts 9"), Ok(([0; 3], some)));
         for wrong in ["--rounds", "--rounds x", "--rounds 0", "7", "--deaths 7"] {
             assert_eq!(read(wrong), Err(USAGE.to_owned()));
         }

@@ -69,13 +69,23 @@ fn folder() -> PathBuf {
 
 /// Installs a package of npm, unless it is there already, and finds its program.
 pub(crate) fn install(package: &str, version: &str, program: &str) -> Result<PathBuf, String> {
+    let places = [
+        format!("{package}/bin/{program}"),
+        format!(".bin/{program}"),
+    ];
+    install_file(package, version, &places)
+}
+
+/// The same for a package without programs: finds one of these files in `node_modules`.
+pub(crate) fn install_file(
+    package: &str,
+    version: &str,
+    places: &[String],
+) -> Result<PathBuf, String> {
     let folder = folder().join(format!("{package}-{version}"));
     let modules = folder.join("node_modules");
-    let places = [
-        modules.join(package).join("bin").join(program),
-        modules.join(".bin").join(program),
-    ];
-    let installed = || places.iter().find(|place| place.is_file()).cloned();
+    let places = places.iter().map(|place| modules.join(place));
+    let installed = || places.clone().find(|place| place.is_file());
     if installed().is_none() {
         println!("$ npm install {package}@{version}");
         let failed = |why: String| format!("npm install {package}@{version}: {why}");
@@ -91,7 +101,7 @@ pub(crate) fn install(package: &str, version: &str, program: &str) -> Result<Pat
             return Err(failed(status.to_string()));
         }
     }
-    installed().ok_or_else(|| format!("{package}@{version} brings no {program}"))
+    installed().ok_or_else(|| format!("{package}@{version} brings nothing that was expected"))
 }
 
 fn interop(nodes: &[Option<PathBuf>], others: &[(&str, PathBuf, &[&str])]) -> Result<(), String> {

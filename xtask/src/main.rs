@@ -86,7 +86,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "spawn|ipc|cluster [OPTION]...",
+        arguments: "spawn|ipc|cluster|load|pool [OPTION]...",
         does: "ours beside the others: tables, nothing asserted",
         run: bench::run,
     },

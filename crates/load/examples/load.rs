@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("close") => spec.keep = Keep::Close,
         Some(rate) => spec.rate = Rate::Overall(rate.parse()?),
     }
-    let report = start(spec)?.blocking_report();
+    let report = start(spec)?.report_blocking();
     let micros = report.client.cpu.as_secs_f64() * 1e6;
     println!(
         "{:.0} requests/s, {:.2} µs of CPU for each, p50 {:?}, p99 {:?}, {} connected, late {:?}, {:?}, {:?}",

@@ -20,7 +20,7 @@
 //! let mut spec = Spec::new(Target::parse(&url)?);
 //! spec.connections = 1;
 //! spec.until = Until::Requests(100.try_into()?);
-//! let report = start(spec)?.blocking_report();
+//! let report = start(spec)?.report_blocking();
 //! assert_eq!((report.answers, report.lost()), (100, 0));
 //! # server.join().unwrap()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

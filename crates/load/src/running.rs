@@ -143,7 +143,7 @@ impl Running {
     ///
     /// When [`Event::Done`] was taken, and in a thread that runs a runtime.
     #[must_use]
-    pub fn blocking_report(mut self) -> Report {
+    pub fn report_blocking(mut self) -> Report {
         let report = self.report.take().expect(TAKEN).blocking_recv();
         *report.unwrap_or_else(|_| self.panic())
     }

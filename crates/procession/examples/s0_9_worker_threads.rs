@@ -14,14 +14,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let worker_data = "Hello from main thread!";
     let mut worker = Worker::<&str, &str>::spawn("worker", move |mut port, _stop| {
         println!("Worker Data {worker_data}");
-        port.blocking_post("Hello from worker thread!")?;
-        while let Some(message) = port.blocking_recv() {
+        port.post_blocking("Hello from worker thread!")?;
+        while let Some(message) = port.recv_blocking() {
             println!("Message from main thread: {message}");
         }
         Ok::<(), Box<dyn Error + Send + Sync>>(())
     })?;
-    worker.blocking_post("Hello from main thread!")?;
-    while let Some(event) = worker.blocking_next_event() {
+    worker.post_blocking("Hello from main thread!")?;
+    while let Some(event) = worker.next_event_blocking() {
         match event {
             WorkerEvent::Message(message) => {
                 println!("Message from worker: {message}");

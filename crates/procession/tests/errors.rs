@@ -282,6 +282,11 @@ fn a_mistake_empties_no_file() {
         let says = Says(says, INVALID, None);
         let write = || Stdio::write(&path);
         wrong(oracle, |c| c.timeout(Duration::ZERO).stdout(write()), says).await;
+        let says = "invalid memory_max of `true`: it is zero; leave it out for no limit";
+        wrong(oracle, |c| c.memory_max(0), Says(says, INVALID, None)).await;
+        let says = "invalid memory_max of `true`: it needs `Tree::Contain`";
+        let says = Says(says, INVALID, None);
+        wrong(oracle, |c| c.memory_max(1).tree(Tree::Walk), says).await;
         let says = "invalid argument 1 of `true \0`: it holds a NUL byte";
         let says = Says(says, INVALID, None);
         wrong(oracle, |c| c.arg("\0").stdout(write()), says).await;
@@ -320,6 +325,9 @@ async fn ask_for_rights(oracle: &Oracle) {
         says,
     )
     .await;
+    let says = "failed to start `true`: setpriority: Permission denied (os error 13)";
+    let says = Says(says, Some("EACCES"), Some(Step::Nice));
+    wrong(oracle, |c| c.nice(-1), says).await;
 }
 
 #[test]

@@ -293,6 +293,56 @@ fn limits_are_set_before_the_program_begins() {
 }
 
 #[test]
+fn niceness_is_added_and_kept_within_its_range() {
+    scene(async |oracle| {
+        let starter = ["nice", "-n", "2"];
+        let role = role_by(oracle, &starter, "role_that_is_nice_itself");
+        said(role.outcome().await.unwrap());
+    });
+}
+
+#[test]
+#[ignore = "a role"]
+fn role_that_is_nice_itself() {
+    if !plays("role_that_is_nice_itself") {
+        return;
+    }
+    scene(async |oracle| {
+        let mut command = tagged(oracle, Command::new("nice"), &[]);
+        let ours = nice_value(&command).await;
+        assert!(ours >= 2);
+        command.nice(3);
+        assert_eq!(nice_value(&command).await, (ours + 3).min(19));
+        // The last call counts; the sum may be out of range, of the number as well.
+        for increment in [5, 100, i32::MAX] {
+            command.nice(increment);
+            let expected = ours.saturating_add(increment).min(19);
+            assert_eq!(nice_value(&command).await, expected);
+        }
+        let nicer = command.nice(7).outcome_blocking().unwrap();
+        assert_eq!(nicer.stdout_str().unwrap(), (ours + 7).min(19).to_string());
+        // Only the child's has changed, also where another thread of ours starts it.
+        if is_linux_side() {
+            command.parent_death_signal(Signal::KILL);
+            assert_eq!(nice_value(&command).await, (ours + 7).min(19));
+        }
+        let mut plain = tagged(oracle, Command::new("nice"), &[]);
+        assert_eq!(nice_value(&plain).await, ours);
+        if rustix::process::geteuid().is_root() {
+            // Before the rights are given up.
+            plain.nice(-4).uid(4001);
+            assert_eq!(nice_value(&plain).await, (ours - 4).max(-20));
+        }
+    });
+}
+
+/// What `nice` without arguments prints.
+async fn nice_value(command: &Command) -> i32 {
+    let outcome = command.output().await.unwrap();
+    outcome.stdout_str().unwrap().parse().unwrap()
+}
+
+#[test]
 fn no_new_privileges() {
     scene(async |oracle| {
         let mut command = status(oracle, "^NoNewPrivs:");

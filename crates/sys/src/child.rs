@@ -59,6 +59,7 @@ unsafe fn prepare(raw: &mut RawPlan<'_>) -> Result<(), Failure> {
     for (resource, soft, hard) in &raw.plan.limits {
         check(Step::Limits, set_limit(*resource, *soft, *hard))?;
     }
+    check(Step::Nice, be_nice(raw.plan.nice))?;
     if let Some(cwd) = &raw.plan.cwd {
         // SAFETY: a terminated string that lives in the plan.
         check(Step::Chdir, unsafe { libc::chdir(cwd.as_ptr()) })?;
@@ -99,6 +100,17 @@ fn set_limit(resource: Resource, soft: u64, hard: u64) -> c_int {
     };
     // SAFETY: a local struct that outlives the call.
     unsafe { libc::setrlimit(resource, &raw const limit) }
+}
+
+/// Adds to the nice value; the kernel keeps the sum within its range.
+fn be_nice(increment: i32) -> c_int {
+    if increment == 0 {
+        return 0;
+    }
+    // SAFETY: plain numbers. 0 is the caller, who exists: -1 is a value, no error.
+    let current = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // SAFETY: as above.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, current.saturating_add(increment)) }
 }
 
 /// Gives every declared descriptor its number and every other one close-on-exec.

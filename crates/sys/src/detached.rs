@@ -20,10 +20,11 @@ use crate::signals::Blocked;
 use crate::start_error::{StartError, Step};
 
 /// The steps that can fail in the second child.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Clone,
     Step::Descriptors,
     Step::Limits,
+    Step::Nice,
     Step::Chdir,
     Step::Groups,
     Step::Gid,

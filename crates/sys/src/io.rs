@@ -37,6 +37,15 @@ pub fn end_input(socket: impl AsFd) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
 }
 
+/// Ends both sides of a socket, whoever else has it.
+///
+/// # Errors
+///
+/// `ENOTCONN`, `ENOTSOCK`.
+pub fn end_both(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+}
+
 /// Opens `/dev/null` for reading and writing.
 ///
 /// # Errors

@@ -18,9 +18,11 @@ mod detached;
 mod fd_kind;
 mod inherited;
 mod io;
+mod mapping;
 mod own;
 mod plan;
 mod reactor;
+mod shared_memory;
 mod signals;
 mod sigpipe;
 mod sockets;
@@ -44,8 +46,8 @@ pub use detached::{channel_pair_like, fork_detached, replace_inherited};
 pub use fd_kind::{FdKind, fd_kind};
 pub use inherited::{InheritedChannel, InheritedError};
 pub use io::{
-    PollFd, dev_null, duplex_pair, duplicate, end_input, pipe_pair, poll, prefer_huge_pages, read,
-    read_to_vec, set_nonblocking, write,
+    PollFd, dev_null, duplex_pair, duplicate, end_both, end_input, pipe_pair, poll,
+    prefer_huge_pages, read, read_to_vec, set_nonblocking, write,
 };
 pub use os::{
     Process, Tree, become_subreaper, fork_and_exec, listeners_of, oom_kills, platform, port_owner,
@@ -54,6 +56,10 @@ pub use os::{
 pub use own::{is_out_of_descriptors, process_cpu, raise_open_files, thread_cpu};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
 pub use reactor::{ExitWatch, watch_readable};
+pub use shared_memory::{
+    ForeignMemoryError, NOTIFIES_ARE_COUNTED, SIZES_ARE_SEALED, SealedBytes, SealedBytesWriter,
+    SharedCells, Waited, WithdrawableWait, notify, wait,
+};
 pub use signals::{Caught, Signals};
 pub use sockets::{
     AcceptQueue, MOST_SHARES, PORTS_ARE_SHARED, Share, TcpOptions, UdpOptions, UnixAccess, accept,

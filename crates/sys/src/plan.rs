@@ -43,12 +43,17 @@ pub struct SpawnPlan<'a> {
     pub session: Session,
     /// Resource limits.
     pub limits: Vec<(Resource, u64, u64)>,
+    /// Added to our nice value.
+    pub nice: i32,
     /// Forbid gaining privileges by `execve`.
     pub no_new_privs: bool,
     /// Sent to the child when this process is gone.
     pub parent_death_signal: Option<i32>,
     /// How the descendants are to be found again.
     pub contain: bool,
+    /// Bytes that the process and all that descends from it may use together;
+    /// contains them as well.
+    pub memory_max: Option<u64>,
 }
 
 /// One descriptor of the child.

@@ -9,41 +9,47 @@ use std::io;
 pub enum Step {
     /// Our own side: the service thread, the descriptors of the start itself.
     Prepare = 1,
+    /// Giving the tree a limit of memory.
+    Memory = 2,
     /// `clone` or `fork`: the process could not be made.
-    Clone = 2,
+    Clone = 3,
     /// Signal dispositions and mask.
-    Signals = 3,
+    Signals = 4,
     /// `setsid` or `setpgid`.
-    Session = 4,
+    Session = 5,
     /// Joining the control group of the tree.
-    Cgroup = 5,
+    Cgroup = 6,
     /// Putting the declared descriptors at their numbers.
-    Descriptors = 6,
+    Descriptors = 7,
     /// `setrlimit`.
-    Limits = 7,
+    Limits = 8,
+    /// `setpriority`.
+    Nice = 9,
     /// `chdir`.
-    Chdir = 8,
+    Chdir = 10,
     /// `setgroups`.
-    Groups = 9,
+    Groups = 11,
     /// `setresgid`.
-    Gid = 10,
+    Gid = 12,
     /// `setresuid`, and the check that there is no way back.
-    Uid = 11,
+    Uid = 13,
     /// `PR_SET_NO_NEW_PRIVS`, the subreaper flag or the parent-death signal.
-    Attributes = 12,
+    Attributes = 14,
     /// `execve`.
-    Exec = 13,
+    Exec = 15,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Prepare => "prepare",
+            Self::Memory => "memory_max",
             Self::Clone => "clone",
             Self::Signals => "sigaction",
             Self::Session => "setsid",
             Self::Cgroup => "join cgroup",
             Self::Limits => "setrlimit",
+            Self::Nice => "setpriority",
             Self::Descriptors => "dup2",
             Self::Chdir => "chdir",
             Self::Groups => "setgroups",
@@ -70,6 +76,15 @@ impl StartError {
         Self {
             step: Step::Prepare,
             source: source.into(),
+        }
+    }
+
+    /// The machine cannot do it, for this reason.
+    #[cfg(all(target_os = "linux", not(procession_portable)))]
+    pub(crate) fn unsupported(step: Step, reason: String) -> Self {
+        Self {
+            step,
+            source: io::Error::new(io::ErrorKind::Unsupported, reason),
         }
     }
 

@@ -157,7 +157,7 @@ impl Workers {
 }
 
 /// Builds a program with cargo and gives its path; its name goes behind the words.
-fn build(words: &str, name: &str) -> Result<PathBuf, String> {
+pub(super) fn build(words: &str, name: &str) -> Result<PathBuf, String> {
     let words: Vec<&str> = words.split_whitespace().chain([name]).collect();
     let mut cargo = cargo(&words);
     let output = cargo.current_dir(root()).stderr(Stdio::inherit()).output();

@@ -22,7 +22,7 @@ pub(crate) fn ask_for(path: &str, spec: &mut Spec) {
 /// Makes so many requests.
 pub(crate) fn requests(spec: &Spec, count: u64) -> Found {
     let running = start(until(spec, count)).unwrap();
-    Found::new(running.blocking_report())
+    Found::new(running.report_blocking())
 }
 
 /// The same load, for so many requests.
@@ -40,7 +40,7 @@ pub(crate) fn begin(spec: Spec) -> Running {
 /// Ends a load when what is under way has ended.
 pub(crate) fn finish(load: Running) -> Found {
     load.drain();
-    Found::new(load.blocking_report())
+    Found::new(load.report_blocking())
 }
 
 /// What a load found, to be told in one line.

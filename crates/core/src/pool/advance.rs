@@ -336,10 +336,7 @@ impl<T> Dispatcher<T> {
             number: self.next_worker,
         };
         self.next_worker += 1;
-        let alarm = |after: Option<Duration>, alarm| {
-            let at = after.and_then(|after| now.checked_add(after))?;
-            Some((at, alarm))
-        };
+        let start_timeout = now.checked_add(self.plan.start_timeout);
         let this = Worker {
             id: worker,
             at: At::Starting,
@@ -349,11 +346,10 @@ impl<T> Dispatcher<T> {
             done: 0,
             born: now,
             changed: now,
-            alarm: alarm(Some(self.plan.start_timeout), Alarm::Start(worker)),
-            age_alarm: alarm(self.plan.max_age, Alarm::Age(worker)),
+            alarm: start_timeout.map(|at| (at, Alarm::Start(worker))),
+            age_alarm: None,
         };
-        self.alarms
-            .extend(this.alarm.into_iter().chain(this.age_alarm));
+        self.alarms.extend(this.alarm);
         self.workers[slot] = Some(this);
         self.tally.alive += 1;
         self.tally.starting += 1;

@@ -296,12 +296,18 @@ impl<T> Dispatcher<T> {
 
     /// The worker is ready.
     pub fn started(&mut self, worker: WorkerId, now: Instant) {
+        let max_age = self.plan.max_age;
         if let Some(this) = self.get(worker)
             && this.at == At::Starting
         {
             this.at = At::Up;
             this.was_ready = true;
             this.changed = now;
+            // Its age counts from here: a start that takes long makes nobody old.
+            let old = max_age.and_then(|age| now.checked_add(age));
+            this.age_alarm = old.map(|at| (at, Alarm::Age(worker)));
+            let age_alarm = this.age_alarm;
+            self.alarms.extend(age_alarm);
             self.tally.starting -= 1;
             self.set_alarm(worker, None);
             self.offer(worker.slot, 0);

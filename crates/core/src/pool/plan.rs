@@ -44,7 +44,7 @@ pub struct Plan {
     pub start_attempts: u32,
     /// Tasks after which a worker is replaced; 1 gives each task a fresh one.
     pub max_tasks: Option<u64>,
-    /// Age after which a worker is replaced, as soon as it is free.
+    /// How long after it was ready a worker is replaced, as soon as it is free.
     pub max_age: Option<Duration>,
     /// Memory in bytes, as told by [`Dispatcher::weighed`](super::Dispatcher::weighed),
     /// above which a worker is replaced.

@@ -41,7 +41,7 @@ fn what_is_under_way_is_answered_and_nothing_else_is_begun() {
         });
         running.drain();
         gate.wait();
-        let report = running.blocking_report();
+        let report = running.report_blocking();
         check(&report);
         assert_eq!(
             (report.answers, report.sent, report.unfinished),
@@ -67,7 +67,7 @@ fn what_is_never_answered_fails_by_its_time_out() {
     let running = start(spec).unwrap();
     wait::until("three requests", || (server.requests() >= 3).then_some(()));
     running.drain();
-    let report = running.blocking_report();
+    let report = running.report_blocking();
     check(&report);
     assert_eq!(report.failed(Class::Hung), report.sent, "{report:#?}");
     assert!(report.duration >= Duration::from_millis(200));
@@ -91,7 +91,7 @@ fn what_is_not_due_yet_is_not_waited_for() {
             (server.connections() == 10).then_some(())
         });
         running.drain();
-        let report = running.blocking_report();
+        let report = running.report_blocking();
         check(&report);
         assert_eq!((report.sent, report.answers), (1, 1), "{report:#?}");
         assert!(report.duration < LONG, "{:?}", report.duration);
@@ -161,7 +161,7 @@ fn the_last_answer_before_a_stall_is_told() {
     let running = start(spec).unwrap();
     until_answered(&running, 5);
     running.stop();
-    let report = running.blocking_report();
+    let report = running.report_blocking();
     check(&report);
     assert_eq!(report.answers, 5);
     drop(server);

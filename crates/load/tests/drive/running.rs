@@ -85,7 +85,7 @@ fn it_can_be_stopped_and_tells_what_it_has() {
     }
     let began = Instant::now();
     running.stop();
-    let report = running.blocking_report();
+    let report = running.report_blocking();
     assert!(began.elapsed() < LONG);
     check(&report);
     assert!(

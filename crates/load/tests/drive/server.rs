@@ -182,7 +182,7 @@ pub(crate) fn requests(count: u64) -> Until {
 
 /// Runs it, and checks what holds for every report.
 pub(crate) fn run(spec: Spec) -> Report {
-    let report = start(spec).unwrap().blocking_report();
+    let report = start(spec).unwrap().report_blocking();
     check(&report);
     report
 }

@@ -41,7 +41,7 @@ pub(super) fn assemble(
         exit,
         verdict: verdict(command, supervised.reason, overrun),
         forced: supervised.forced,
-        out_of_memory: supervised.oom || oom::is_likely(exit, &supervised),
+        out_of_memory: oom::struck(exit, &supervised),
         stdout: Vec::new(),
         stderr: Vec::new(),
         all: None,

@@ -133,7 +133,7 @@ impl<'c> Run<'c> {
             at,
             reason: run.life.reason(),
             forced: run.life.was_forced(),
-            oom: run.tree.as_ref().is_some_and(|tree| tree.oom_killed()),
+            oom: run.tree.as_ref().and_then(|tree| tree.oom_killed()),
         };
         Ok((run, supervised))
     }

@@ -66,6 +66,8 @@ pub struct Command {
     pub(super) credentials: Credentials,
     pub(super) session: Session,
     pub(super) limits: Vec<(Resource, u64, u64)>,
+    pub(super) nice: i32,
+    pub(super) memory_max: Option<u64>,
     pub(super) no_new_privs: bool,
     pub(super) parent_death_signal: Option<Signal>,
     pub(super) timeout: Option<Duration>,
@@ -250,6 +252,8 @@ impl Command {
             credentials: Credentials::default(),
             session: Session::Inherit,
             limits: Vec::new(),
+            nice: 0,
+            memory_max: None,
             no_new_privs: false,
             parent_death_signal: None,
             timeout: None,
@@ -408,12 +412,6 @@ impl Command {
     /// Puts the child into a process group; 0 is a new one of its own.
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.session = Session::Group(group);
-        self
-    }
-
-    /// Sets a soft and a hard resource limit.
-    pub fn limit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Self {
-        self.limits.push((resource, soft, hard));
         self
     }
 

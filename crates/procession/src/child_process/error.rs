@@ -71,6 +71,7 @@ fn at(step: &Step, culprit: Option<&PathBuf>) -> String {
         (Step::Chdir, Some(path)) => {
             format!("cannot enter the working directory `{}`", path.display())
         }
+        (Step::Memory, _) => "memory_max cannot be kept here".into(),
         (Step::Exec, Some(path)) => format!("cannot run `{}`", path.display()),
         (step, _) => format!("{step}"),
     }

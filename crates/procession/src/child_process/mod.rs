@@ -65,6 +65,7 @@ mod error;
 mod events;
 mod exit;
 mod fork;
+mod limits;
 mod listen;
 mod oom;
 mod outcome;

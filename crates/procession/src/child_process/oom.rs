@@ -1,7 +1,8 @@
 //! Whether a `SIGKILL` that we did not send came from the out-of-memory killer.
 //!
-//! The kernel tells nobody directly. It counts; so the count is read before the
-//! first child, and again when a child was killed and nobody here did it.
+//! The kernel tells nobody directly. It counts. The count of a control group
+//! with the memory controller is sure. Else that of the machine is read before
+//! the first child, and again when a child was killed and nobody here did it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,11 +19,22 @@ pub(super) fn begin() {
     }
 }
 
-/// Whether the killer has struck somewhere since the last look, and this end fits.
-pub(super) fn is_likely(exit: Exit, supervised: &Supervised) -> bool {
-    if exit.signal() != Some(Signal::KILL) || supervised.reason.is_some() {
-        return false;
+/// Whether the killer ended this child: surely where its group has a count; else
+/// if it has struck somewhere since the last look, and this end fits.
+pub(super) fn struck(exit: Exit, supervised: &Supervised) -> bool {
+    let killed = exit.signal() == Some(Signal::KILL) && supervised.reason.is_none();
+    match supervised.oom {
+        Some(false) => false,
+        Some(true) => {
+            // Told: the next one that is killed is not taken for this one.
+            has_struck_again();
+            true
+        }
+        None => killed && has_struck_again(),
     }
+}
+
+fn has_struck_again() -> bool {
     let now = procession_sys::oom_kills().unwrap_or(0);
     now > LAST_SEEN.swap(now, Ordering::Relaxed)
 }

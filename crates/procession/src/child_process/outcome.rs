@@ -33,7 +33,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Whether `SIGKILL` had to follow the polite signal.
     pub forced: bool,
-    /// Whether it was probably the kernel's out-of-memory killer.
+    /// Whether it was the kernel's out-of-memory killer: surely where it had a
+    /// [`memory_max`](super::Command::memory_max), else probably.
     pub out_of_memory: bool,
     /// What was kept of its standard output.
     pub stdout: Vec<u8>,

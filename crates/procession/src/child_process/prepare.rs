@@ -101,6 +101,7 @@ pub(super) fn start(command: &Command, defaults: Defaults) -> Result<Started, Sp
 fn open_and_start(command: &Command, defaults: Defaults) -> Result<Started, SpawnError> {
     // All of it before the first file is opened: a mistake empties none.
     check_times(command)?;
+    check_memory(command)?;
     check_indexes(command)?;
     let checked = plan(command)?;
     let mut opening = Opening {
@@ -194,9 +195,11 @@ fn plan<'a>(command: &Command) -> Result<SpawnPlan<'a>, SpawnError> {
         credentials: command.credentials.clone(),
         session: command.session,
         limits: command.limits.clone(),
+        nice: command.nice,
         no_new_privs: command.no_new_privs,
         parent_death_signal: command.parent_death_signal.map(super::Signal::as_raw),
         contain: command.tree == super::Tree::Contain,
+        memory_max: command.memory_max,
     })
 }
 
@@ -321,6 +324,15 @@ fn check_times(command: &Command) -> Result<(), SpawnError> {
     Ok(())
 }
 
+fn check_memory(command: &Command) -> Result<(), SpawnError> {
+    let wrong = match (command.memory_max, command.tree) {
+        (Some(0), _) => "it is zero; leave it out for no limit",
+        (Some(_), super::Tree::Process | super::Tree::Walk) => "it needs `Tree::Contain`",
+        (Some(_), super::Tree::Contain) | (None, _) => return Ok(()),
+    };
+    Err(invalid(command, "memory_max", wrong))
+}
+
 fn check_indexes(command: &Command) -> Result<(), SpawnError> {
     for (index, stdio) in &command.stdio {
         if *index > HIGHEST_FD {
@@ -373,12 +385,14 @@ fn blame(command: &Command, error: procession_sys::StartError) -> SpawnError {
             Program::Module { exec_path, .. } => PathBuf::from(exec_path),
         }),
         Step::Prepare
+        | Step::Memory
         | Step::Clone
         | Step::Signals
         | Step::Session
         | Step::Cgroup
         | Step::Descriptors
         | Step::Limits
+        | Step::Nice
         | Step::Groups
         | Step::Gid
         | Step::Uid

@@ -57,7 +57,8 @@ pub(super) struct Supervised {
     pub(super) reason: Option<Reason>,
     pub(super) forced: bool,
     pub(super) at: Instant,
-    pub(super) oom: bool,
+    /// What the kernel counted for its control group, if it did.
+    pub(super) oom: Option<bool>,
 }
 
 /// Sees a child to its end, and its tree as far as that was asked for.
@@ -101,7 +102,7 @@ pub(super) async fn supervise(
         reason: owner.life.reason(),
         forced: owner.life.was_forced(),
         at,
-        oom: owner.tree.as_ref().is_some_and(|tree| tree.oom_killed()),
+        oom: owner.tree.as_ref().and_then(|tree| tree.oom_killed()),
     })
 }
 

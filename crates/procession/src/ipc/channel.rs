@@ -215,7 +215,7 @@ impl Sender {
     ///
     /// `send`, whose queue has no bound and which never waits.
     pub async fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let mut rest = match self.encode_and_push(message)? {
+        let mut rest = match self.encode_and_push(message, usize::MAX)? {
             Pushed::Done => return Ok(()),
             Pushed::Full(frame) => frame,
         };
@@ -228,7 +228,19 @@ impl Sender {
     ///
     /// As [`Sender::send`], and [`SendError::Full`].
     pub fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        match self.encode_and_push(message)? {
+        match self.encode_and_push(message, usize::MAX)? {
+            Pushed::Done => Ok(()),
+            Pushed::Full(_) => Err(self.full(None)),
+        }
+    }
+
+    /// As [`Sender::try_send`], for a peer whose limits are ours: what we would
+    /// not take is not sent.
+    pub(crate) fn try_send_within_limits<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+    ) -> Result<(), SendError> {
+        match self.encode_and_push(message, self.shared.limits.max_frame)? {
             Pushed::Done => Ok(()),
             Pushed::Full(_) => Err(self.full(None)),
         }
@@ -367,12 +379,20 @@ impl Sender {
         self.shared.serialization
     }
 
-    fn encode_and_push<T: Serialize + ?Sized>(&self, message: &T) -> Result<Pushed, SendError> {
+    fn encode_and_push<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        most: usize,
+    ) -> Result<Pushed, SendError> {
         SCRATCH.with_borrow_mut(|(scratch, usual)| {
             scratch.clear();
             scratch.reserve(*usual);
             message::encode_frame(self.shared.serialization, message, scratch)
                 .map_err(|source| self.cannot_encode(source, None))?;
+            if scratch.len() > most {
+                *scratch = Vec::new();
+                return Err(self.cannot_encode(EncodeError::TooLong, None));
+            }
             *usual = scratch.len();
             let pushed = match self.shared.push(scratch) {
                 Ok(()) => Ok(Pushed::Done),

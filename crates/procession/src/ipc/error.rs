@@ -47,6 +47,14 @@ pub enum SendError {
         /// The handle, still open.
         handle: Handle,
     },
+    /// Nothing can be made of what is to travel with the message.
+    #[error("nothing can be sent to {peer} with the message")]
+    Handle {
+        /// Who the message was for.
+        peer: String,
+        /// The system's reason.
+        source: io::Error,
+    },
 }
 
 impl SendError {
@@ -55,7 +63,7 @@ impl SendError {
     pub fn node_code(&self) -> Option<&'static str> {
         match self {
             Self::Closed { .. } => Some("ERR_IPC_CHANNEL_CLOSED"),
-            Self::Full { .. } => None,
+            Self::Full { .. } | Self::Handle { .. } => None,
             Self::Encode { source, .. } => source.node_code(),
             Self::NotReceived { .. } => Some("SentHandleNotReceivedWarning"),
         }
@@ -69,6 +77,7 @@ impl SendError {
             | Self::Full { handle, .. }
             | Self::Encode { handle, .. } => handle,
             Self::NotReceived { handle, .. } => Some(handle),
+            Self::Handle { .. } => None,
         }
     }
 }

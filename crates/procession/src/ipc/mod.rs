@@ -32,6 +32,11 @@
 //! message above [`Limits::max_frame`], ends its channel with a
 //! [`ReceiveError`], and nothing else.
 //!
+//! # Large values
+//!
+//! A [`Blob`] is written once and read by other programs of procession where it is;
+//! it travels with a message as a handle.
+//!
 //! # Questions and answers
 //!
 //! [`Sender::request`] and [`Sender::send_confirmed`] travel as internal
@@ -50,24 +55,30 @@
 //! [`Command::ipc`]: crate::child_process::Command::ipc
 //! [`Command::fork`]: crate::child_process::Command::fork
 
+mod blob;
 pub mod blocking;
 mod channel;
 pub(crate) mod cluster;
+pub(crate) mod envelope;
 mod error;
 mod handle;
 mod message;
 mod owner;
+#[cfg(feature = "worker-threads")]
+pub(crate) mod post;
 mod receiver;
 pub mod relay;
 mod request;
 mod shared;
 
+pub use blob::{Blob, BlobWriter, MemoryError};
 pub use channel::{Channel, Sender};
 pub use error::{DecodeError, EncodeError, FromEnvError, ReceiveError, RequestError, SendError};
 pub use handle::{Handle, HandleError};
 pub use message::Message;
 pub use procession_core::ipc::inbound::ProtocolError;
 pub use procession_core::ipc::{BadMessage, Limits, Serialization};
+pub use procession_sys::ForeignMemoryError;
 pub use receiver::Receiver;
 
 /// V8's structured clone as data: everything that an `advanced` message can say.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use procession_core::pool::Stopped;
 
+use super::death::Death;
+
 /// A task that has no result; those that never ran bring the task back.
 #[non_exhaustive]
 pub enum TaskError<T> {
@@ -18,7 +20,7 @@ pub enum TaskError<T> {
         /// The task.
         task: T,
         /// Why the last attempt failed.
-        reason: String,
+        death: Box<Death>,
     },
     /// It cannot be written for a worker in another process.
     Unsendable {
@@ -52,8 +54,8 @@ pub enum TaskError<T> {
     },
     /// Its worker died.
     WorkerDied {
-        /// How, in words.
-        reason: String,
+        /// How.
+        death: Box<Death>,
     },
 }
 
@@ -104,7 +106,7 @@ impl<T> fmt::Display for TaskError<T> {
             Self::QueueFull(_) => f.write_str("the pool's queue is full"),
             Self::Closed(_) => f.write_str("the pool is closed"),
             Self::QueueTimedOut(_) => f.write_str("task waited too long for a worker"),
-            Self::NoWorker { reason, .. } => write!(f, "no worker could be started: {reason}"),
+            Self::NoWorker { death, .. } => write!(f, "no worker could be started: {death}"),
             Self::Unsendable { reason, .. } => {
                 write!(f, "task cannot be sent to a worker: {reason}")
             }
@@ -115,7 +117,7 @@ impl<T> fmt::Display for TaskError<T> {
             Self::Panicked { message } => write!(f, "task panicked: {message}"),
             Self::Failed { message } => write!(f, "task failed: {message}"),
             Self::Unreadable { reason } => write!(f, "the task's result cannot be read: {reason}"),
-            Self::WorkerDied { reason } => write!(f, "the task's worker died: {reason}"),
+            Self::WorkerDied { death } => write!(f, "the task's worker died: {death}"),
         }
     }
 }

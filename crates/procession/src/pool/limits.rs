@@ -38,8 +38,14 @@ pub struct Limits {
     pub start_attempts: u32,
     /// Tasks after which a worker is replaced. 1 isolates each. No limit by default.
     pub max_tasks: Option<u64>,
-    /// Age after which a worker is replaced. No limit by default.
+    /// How long after it was ready a worker is replaced. No limit by default.
     pub max_age: Option<Duration>,
+    /// Resident memory, in bytes, above which a process is replaced as soon as
+    /// it has finished what it has. It is looked at when a task has ended, ten
+    /// times a second at most, so this bounds what leaks and not what one task
+    /// uses: for that see [`Command::limit`](crate::child_process::Command::limit).
+    /// Processes on Linux only. No limit by default.
+    pub max_memory: Option<u64>,
     /// Abandoned threads, still busy with what they were asked to end, for
     /// which there are replacements. As many as there can be workers by default.
     pub abandoned: Option<u32>,
@@ -66,6 +72,7 @@ impl Default for Limits {
             start_attempts: plan.start_attempts,
             max_tasks: plan.max_tasks,
             max_age: plan.max_age,
+            max_memory: plan.max_memory,
             abandoned: None,
             close_timeout: Duration::from_secs(30),
         }
@@ -97,7 +104,7 @@ impl Limits {
             start_attempts: self.start_attempts,
             max_tasks: self.max_tasks,
             max_age: self.max_age,
-            max_memory: None,
+            max_memory: self.max_memory,
         }
     }
 }
@@ -126,6 +133,12 @@ pub enum PoolError {
     /// A thread has one task at a time.
     #[error("`concurrency` of a pool over threads is {0}, and can only be 1")]
     Concurrency(u32),
+    /// Threads share their memory.
+    #[error("`max_memory` is for pools over processes")]
+    Memory,
+    /// This system does not tell how much memory a process has.
+    #[error("`max_memory` of a pool cannot be kept here")]
+    Weigh(#[source] std::io::Error),
     /// Processes are looked after by tasks, and there is no runtime to run them.
     #[error("a pool over processes has to be made within a tokio runtime")]
     NoRuntime,

@@ -37,15 +37,25 @@
 //! queue has a bound, an idle worker stays for a while, cancelling asks before
 //! it uses force, the order is strict, and a panic is the task's alone.
 
+mod call;
+mod death;
 mod error;
+mod events;
 mod inbox;
 mod limits;
+mod line;
 mod map;
+mod payload;
 mod processes;
+mod rules;
+mod serve;
 mod shared;
+mod state;
 mod submitted;
+mod tended;
 mod threads;
 mod ticket;
+mod trace;
 mod wire;
 mod worker;
 
@@ -53,10 +63,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use call::{Call, Methods, Reply};
+pub use death::{Cause, Death};
 pub use error::TaskError;
+pub use events::{Event, Events};
 pub use limits::{Limits, PoolError, Terms};
 pub use map::{AsCompleted, Map};
-pub use processes::node_task;
+pub use payload::Payload;
+pub use processes::{Processes, node_methods, node_task};
 pub use procession_core::pool::{
     Balance, Discipline, Histogram, Load, PlanError, Rank, Stats, Stopped, TaskId, WorkerId,
 };
@@ -65,7 +79,8 @@ pub use threads::{Running, Threads};
 pub use worker::{ServeError, Worker};
 
 use procession_core::pool::{Refusal, Refused, Terms as PlainTerms};
-use shared::{Job, Shared};
+use shared::Shared;
+use state::{Job, State};
 use submitted::block_on;
 use ticket::Ticket;
 
@@ -184,7 +199,10 @@ impl<T, R, P> Pool<T, R, P> {
         match shared.submit(job, plain) {
             Ok(id) => Ok(Submitted::new(id, ticket, Arc::clone(&self.handle), token)),
             Err(Refused { task, why }) => Err(match why {
-                Refusal::Full => TaskError::QueueFull(task.task),
+                Refusal::Full => {
+                    shared.feed.tell(|| Event::Full);
+                    TaskError::QueueFull(task.task)
+                }
                 Refusal::Closed => TaskError::Closed(task.task),
             }),
         }
@@ -268,7 +286,7 @@ impl<T, R, P> Pool<T, R, P> {
     }
 
     async fn ended(&self) {
-        self.handle.shared.until(shared::State::is_done).await;
+        self.handle.shared.until(State::is_done).await;
     }
 
     /// Cancels all tasks that wait; those that run go on.
@@ -281,6 +299,12 @@ impl<T, R, P> Pool<T, R, P> {
     pub fn recycle(&self) {
         let shared = &self.handle.shared;
         shared.with(None, |state, now| state.machine.recycle(now));
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.handle.shared.feed.listen()
     }
 
     /// How it is going.

@@ -3,6 +3,18 @@
 const [, file, name] = process.argv;
 const running = new Map();
 const pick = (loaded) => (name ? loaded[name] ?? loaded.default?.[name] : loaded.default?.default ?? loaded.default);
+// With `*` for a name, a task is `{ method, args }`.
+const call = (loaded) => {
+  const has = (object, key) => object !== null && typeof object === 'object' && Object.hasOwn(object, key);
+  const find = (key) => [loaded, loaded.default].find((object) => has(object, key))?.[key];
+  const names = () => [...new Set([loaded, loaded.default].flatMap((object) => Object.keys(object ?? {})))];
+  return ({ method, args }, tools) => {
+    const found = find(method);
+    if (typeof found === 'function') return found(...(Array.isArray(args) ? args : args == null ? [] : [args]), tools);
+    if (method === 'methods') return names().filter((key) => typeof find(key) === 'function' && !['default', 'module.exports'].includes(key)).sort();
+    throw new Error(`there is no method \`${method}\``);
+  };
+};
 const answer = async (run, { id, task }) => {
   const abort = new AbortController();
   running.set(id, abort);
@@ -17,7 +29,8 @@ const answer = async (run, { id, task }) => {
 };
 const begin = async () => {
   const url = require('node:url').pathToFileURL(require('node:path').resolve(file));
-  const run = await pick(await import(url));
+  const loaded = await import(url);
+  const run = name === '*' ? call(loaded) : await pick(loaded);
   if (typeof run !== 'function') throw new TypeError(`${file} exports no function${name ? ` ${name}` : ''}`);
   process.on('message', ({ run: order, cancel }) => (order ? answer(run, order) : running.get(cancel?.id)?.abort()));
   process.send('ready');

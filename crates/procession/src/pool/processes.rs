@@ -1,32 +1,31 @@
 //! Workers that are processes: of one's own program, or of Node.
 
-use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use procession_core::pool::{Dispatcher, TaskId, WorkerId};
+use procession_core::pool::{Balance, Dispatcher, Rank};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Pool;
-use super::error::TaskError;
-use super::inbox::{Assignment, Bell, Mail, Post};
+use super::inbox::Bell;
 use super::limits::{Limits, PoolError};
-use super::shared::{Force, Shared};
-use super::ticket::{Link, Slip};
-use super::wire::{FromWorker, SLOT, ToWorker};
-use crate::child_process::{Command, MaxBuffer, Outcome, RunError, Signal, Stdio};
-use crate::ipc::{Message, SendError, Sender, Serialization};
+use super::rules::Rules;
+use super::shared::Shared;
+use super::state::Force;
+use super::tended::Tended;
+use super::wire::{CONCURRENCY, NAME, SHARES, SLOT};
+use crate::child_process::{Command, MaxBuffer, Signal, Stdio};
+use crate::ipc::Serialization;
 
 /// How much of a worker's last words an error tells.
 const LAST_WORDS: usize = 4096;
 
-/// What a worker said before it died is here, or is not.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// In the place of an export's name.
+const ALL_EXPORTS: &str = "*";
 
 const NODE_TASK: &str = include_str!("node_task.cjs");
 
@@ -51,6 +50,16 @@ pub fn node_task(module: impl AsRef<Path>) -> Command {
     command
 }
 
+/// Node as a worker whose tasks are [calls](super::Call) of this module's
+/// exports by their names, as workerpool has it: `exports.add = (a, b) => a + b`,
+/// with `signal` and `progress` in one argument more. See [`node_task`] for the rest.
+#[must_use]
+pub fn node_methods(module: impl AsRef<Path>) -> Command {
+    let mut command = node_task(module);
+    command.arg(ALL_EXPORTS);
+    command
+}
+
 impl<T, R, P> Pool<T, R, P>
 where
     T: Serialize + Send + Sync + 'static,
@@ -58,7 +67,84 @@ where
     P: DeserializeOwned + Send + 'static,
 {
     /// A pool of processes: each runs this command, which has a channel and
-    /// speaks as [`Worker`](super::Worker) or [`node_task`] does.
+    /// speaks as [`Worker`](super::Worker) or [`node_task`] does. See
+    /// [`Processes`] for more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Processes::start`].
+    pub fn processes(limits: Limits, command: &Command) -> Result<Self, PoolError> {
+        Processes::new(limits, command).start()
+    }
+}
+
+/// A pool over processes, with all that can be chosen about it.
+///
+/// What the processes may use is the command's affair:
+/// [`limit`](Command::limit), [`tree`](Command::tree), [`uid`](Command::uid).
+///
+/// ```no_run
+/// use procession::child_process::{Command, Resource};
+/// use procession::ipc::Serialization;
+/// use procession::pool::{Limits, Pool, Processes};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut command = Command::new("thumbnailer");
+/// command
+///     .ipc(Serialization::Advanced)
+///     .limit(Resource::AddressSpace, 1 << 30, 1 << 30);
+/// let pool: Pool<String, u64> = Processes::new(Limits::new(1..=4), &command)
+///     .name("thumbnails")
+///     .rank(|path: &String, _priority: i32| i64::from(path.ends_with(".raw")))
+///     .start()?;
+/// let bytes = pool.run("cat.png".to_owned()).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Processes<T> {
+    limits: Limits,
+    command: Command,
+    name: String,
+    rules: Rules<T>,
+}
+
+impl<T: Serialize + Send + Sync + 'static> Processes<T> {
+    /// A pool with these limits, named `pool`, of processes that run this command.
+    #[must_use]
+    pub fn new(limits: Limits, command: &Command) -> Self {
+        Self {
+            limits,
+            command: command.clone(),
+            name: "pool".to_owned(),
+            rules: Rules::none(),
+        }
+    }
+
+    /// What the threads that run its tasks are called, before a hyphen and the
+    /// number of their place: where the program is a [`Worker`](super::Worker).
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Orders the queue by one's own rule. It runs under the pool's lock, so it
+    /// has to be quick; if it panics, the rank is 0.
+    #[must_use]
+    pub fn rank(mut self, rank: impl Rank<T> + 'static) -> Self {
+        self.rules.rank = Some(Box::new(rank));
+        self
+    }
+
+    /// Chooses workers by one's own rule. It runs under the pool's lock, so it
+    /// has to be quick; if it panics, the first worker gets the task.
+    #[must_use]
+    pub fn balance(mut self, balance: impl Balance<T> + 'static) -> Self {
+        self.rules.balance = Some(Box::new(balance));
+        self
+    }
+
+    /// Makes the pool.
     ///
     /// A worker that does not end a task in time is killed, with all that
     /// descends from it if the command says so. The processes live within the
@@ -66,24 +152,49 @@ where
     ///
     /// # Errors
     ///
-    /// [`PoolError`] if the limits cannot be kept, or there is no runtime.
-    pub fn processes(limits: Limits, command: &Command) -> Result<Self, PoolError> {
+    /// [`PoolError`] if the limits cannot be kept, or there is no runtime. A
+    /// program that cannot be started is met by the tasks:
+    /// [`TaskError::NoWorker`](super::TaskError::NoWorker).
+    pub fn start<R, P>(self) -> Result<Pool<T, R, P>, PoolError>
+    where
+        R: DeserializeOwned + Send + 'static,
+        P: DeserializeOwned + Send + 'static,
+    {
         let runtime =
             tokio::runtime::Handle::try_current().map_err(|_no_runtime| PoolError::NoRuntime)?;
-        let machine = Dispatcher::new(limits.plan())?;
+        let limits = self.limits;
+        let machine = self.rules.rule(Dispatcher::new(limits.plan())?);
+        let is_weighed = limits.max_memory.is_some();
+        if is_weighed {
+            procession_sys::process_load(std::process::id()).map_err(PoolError::Weigh)?;
+        }
         let shared = Arc::new(Shared::new(machine, Force::Kill, Bell::task()));
-        let mut command = command.clone();
+        let mut command = self.command;
         command
             .max_buffer(MaxBuffer::tail(LAST_WORDS))
             .kill_signal(Signal::KILL)
-            .kill_on_drop();
+            .kill_on_drop()
+            .env(NAME, &self.name)
+            .env(SHARES, 1)
+            .env(CONCURRENCY, limits.concurrency);
         let keeper = Keeper {
             shared: Arc::clone(&shared),
             command,
+            is_weighed,
             is_done: false,
         };
         runtime.spawn(keeper.keep());
-        Ok(Self::new(shared, &limits))
+        Ok(Pool::new(shared, &limits))
+    }
+}
+
+impl<T> fmt::Debug for Processes<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Processes")
+            .field("name", &self.name)
+            .field("command", &self.command)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,6 +202,7 @@ where
 struct Keeper<T, R, P> {
     shared: Arc<Shared<T, R, P>>,
     command: Command,
+    is_weighed: bool,
     is_done: bool,
 }
 
@@ -103,15 +215,11 @@ where
     async fn keep(mut self) {
         let mut workers = JoinSet::new();
         while let Some(chores) = self.shared.next_chores().await {
-            for (worker, inbox) in chores.start {
-                let tended = Tended {
-                    shared: Arc::clone(&self.shared),
-                    worker,
-                    inbox,
-                    jobs: BTreeMap::new(),
-                };
+            for start in chores.start {
                 let mut command = self.command.clone();
-                command.env(SLOT, worker.slot);
+                command.env(SLOT, start.0.slot);
+                let shared = Arc::clone(&self.shared);
+                let tended = Tended::new(shared, start, self.is_weighed);
                 workers.spawn(tended.live_and_leave(command));
             }
             while workers.try_join_next().is_some() {}
@@ -127,186 +235,6 @@ impl<T, R, P> Drop for Keeper<T, R, P> {
         if !self.is_done {
             self.shared.keeper_lost();
         }
-    }
-}
-
-/// One worker, and the task that owns its process.
-struct Tended<T, R, P> {
-    shared: Arc<Shared<T, R, P>>,
-    worker: WorkerId,
-    inbox: Post<T, R, P>,
-    jobs: BTreeMap<TaskId, Slip<T, R, P>>,
-}
-
-/// What is being written: a task, which comes back if it cannot be; or a farewell.
-type Sending<T> = Pin<Box<dyn Future<Output = Option<(TaskId, T, SendError)>> + Send>>;
-
-impl<T, R, P> Tended<T, R, P>
-where
-    T: Serialize + Send + Sync + 'static,
-    R: DeserializeOwned + Send + 'static,
-    P: DeserializeOwned + Send + 'static,
-{
-    async fn live_and_leave(mut self, command: Command) {
-        let reason = self.live(command).await;
-        self.shared.left(self.worker, Some(reason));
-    }
-
-    /// The life of a process; says how it ended.
-    async fn live(&mut self, mut command: Command) -> String {
-        command.cancel_on(self.inbox.kill.clone());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => return chain(&error),
-        };
-        let Some(channel) = child.channel.take() else {
-            return "its command has no channel".to_owned();
-        };
-        let (tx, mut rx) = (channel.tx, channel.rx);
-        let mut outcome = Box::pin(child.outcome());
-        let mut sending: Option<Sending<T>> = None;
-        let mut mute_since = None;
-        let outcome = loop {
-            let give_up = mute_since.map(|since: Instant| since + AFTERWARDS);
-            tokio::select! {
-                biased;
-                message = rx.recv(), if mute_since.is_none() => match message {
-                    Ok(Some(message)) => self.hear(&message),
-                    Ok(None) | Err(_) => mute_since = Some(Instant::now()),
-                },
-                sent = poll_some(&mut sending), if sending.is_some() => {
-                    sending = None;
-                    self.not_sent(sent);
-                }
-                mail = self.inbox.next(), if sending.is_none() => {
-                    sending = self.post(mail, &tx);
-                }
-                // Nothing can be asked of it any more, and it stays.
-                () = sleep_until(give_up), if give_up.is_some() => self.inbox.kill.cancel(),
-                outcome = &mut outcome => break outcome,
-            }
-        };
-        // Its last words may be still under way.
-        let last = Instant::now() + AFTERWARDS;
-        while mute_since.is_none()
-            && let Ok(Ok(Some(message))) = tokio::time::timeout_at(last.into(), rx.recv()).await
-        {
-            self.hear(&message);
-        }
-        epitaph(outcome)
-    }
-
-    fn post(&mut self, mail: Mail<T, R, P>, tx: &Sender) -> Option<Sending<T>> {
-        let tx = tx.clone();
-        match mail {
-            Mail::Run(Assignment { id, task, ticket }) => {
-                self.jobs.insert(id, ticket);
-                Some(Box::pin(async move {
-                    let run = ToWorker::Run {
-                        id: id.0,
-                        task: &task,
-                    };
-                    let error = tx.send(&run).await.err()?;
-                    Some((id, task, error))
-                }))
-            }
-            Mail::Cancel { id } => {
-                // One that takes nothing from its channel does not hear it
-                // either way: its grace period ends, and so does it.
-                let _ = tx.try_send(&ToWorker::<()>::Cancel { id: id.0 });
-                None
-            }
-            Mail::Stop => Some(Box::pin(async move {
-                tx.disconnect().await;
-                None
-            })),
-        }
-    }
-
-    fn not_sent(&mut self, unsent: Option<(TaskId, T, SendError)>) {
-        let Some((id, task, error)) = unsent else {
-            return;
-        };
-        // Without a channel the worker is about to die, and the task with it.
-        if matches!(error, SendError::Encode { .. })
-            && let Some(ticket) = self.jobs.remove(&id)
-        {
-            let reason = chain(&error);
-            let error = TaskError::Unsendable { task, reason };
-            self.shared.finished(self.worker, id, &ticket, Err(error));
-        }
-    }
-
-    fn hear(&mut self, message: &Message) {
-        match message.decode::<FromWorker<R, P>>() {
-            Ok(FromWorker::Ready) => {
-                let worker = self.worker;
-                self.shared
-                    .with(None, |state, now| state.machine.started(worker, now));
-            }
-            Ok(FromWorker::Done { id, value }) => self.finished(id, Ok(value)),
-            Ok(FromWorker::Failed { id, message }) => {
-                self.finished(id, Err(TaskError::Failed { message }));
-            }
-            Ok(FromWorker::Panicked { id, message }) => {
-                self.finished(id, Err(TaskError::Panicked { message }));
-            }
-            Ok(FromWorker::Progress { id, value }) => {
-                if let Some(ticket) = self.jobs.get(&TaskId(id)) {
-                    ticket.tell(value);
-                }
-            }
-            Err(error) => {
-                // Messages that are none of ours are the program's own affair.
-                let shape = message.decode::<FromWorker<IgnoredAny, IgnoredAny>>();
-                if let Ok(FromWorker::Done { id, .. }) = shape {
-                    let reason = chain(&error);
-                    self.finished(id, Err(TaskError::Unreadable { reason }));
-                }
-            }
-        }
-    }
-
-    fn finished(&mut self, id: u64, result: Result<R, TaskError<T>>) {
-        let id = TaskId(id);
-        if let Some(ticket) = self.jobs.remove(&id) {
-            self.shared.finished(self.worker, id, &ticket, result);
-        }
-    }
-}
-
-async fn poll_some<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How a process ended, with its last words.
-fn epitaph(outcome: Result<Outcome, RunError>) -> String {
-    match outcome {
-        Ok(outcome) => {
-            let words = String::from_utf8_lossy(&outcome.stderr);
-            let words = words.trim();
-            let memory = if outcome.out_of_memory {
-                " (probably out of memory)"
-            } else {
-                ""
-            };
-            if words.is_empty() {
-                format!("{}{memory}", outcome.exit)
-            } else {
-                format!("{}{memory}\n{words}", outcome.exit)
-            }
-        }
-        Err(error) => chain(&error),
     }
 }
 

@@ -9,14 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use procession_core::pool::{Balance, Dispatcher, Load, Rank, TaskId, WorkerId};
+use procession_core::pool::{Balance, Dispatcher, Rank, TaskId, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use super::Pool;
+use super::death::Death;
 use super::error::TaskError;
 use super::inbox::{Assignment, Bell, Inbox, Post};
 use super::limits::{Limits, PoolError};
-use super::shared::{Force, Job, Shared};
+use super::rules::Rules;
+use super::shared::Shared;
+use super::state::Force;
 use super::ticket::Link;
 
 /// What a running task knows of itself.
@@ -99,8 +102,7 @@ pub struct Threads<T, S = ()> {
     stack_size: Option<usize>,
     init: Box<Init<S>>,
     teardown: Option<Box<Teardown<S>>>,
-    rank: Option<Box<dyn Rank<T>>>,
-    balance: Option<Box<dyn Balance<T>>>,
+    rules: Rules<T>,
 }
 
 impl<T: Send + 'static> Threads<T> {
@@ -113,8 +115,7 @@ impl<T: Send + 'static> Threads<T> {
             stack_size: None,
             init: Box::new(|_| Ok(())),
             teardown: None,
-            rank: None,
-            balance: None,
+            rules: Rules::none(),
         }
     }
 }
@@ -133,8 +134,7 @@ impl<T: Send + 'static, S: 'static> Threads<T, S> {
             stack_size: self.stack_size,
             init: Box::new(init),
             teardown: None,
-            rank: self.rank,
-            balance: self.balance,
+            rules: self.rules,
         }
     }
 
@@ -163,7 +163,7 @@ impl<T: Send + 'static, S: 'static> Threads<T, S> {
     /// has to be quick; if it panics, the rank is 0.
     #[must_use]
     pub fn rank(mut self, rank: impl Rank<T> + 'static) -> Self {
-        self.rank = Some(Box::new(rank));
+        self.rules.rank = Some(Box::new(rank));
         self
     }
 
@@ -171,7 +171,7 @@ impl<T: Send + 'static, S: 'static> Threads<T, S> {
     /// has to be quick; if it panics, the first worker gets the task.
     #[must_use]
     pub fn balance(mut self, balance: impl Balance<T> + 'static) -> Self {
-        self.balance = Some(Box::new(balance));
+        self.rules.balance = Some(Box::new(balance));
         self
     }
 
@@ -192,13 +192,10 @@ impl<T: Send + 'static, S: 'static> Threads<T, S> {
         if limits.concurrency > 1 {
             return Err(PoolError::Concurrency(limits.concurrency));
         }
-        let mut machine = Dispatcher::new(limits.plan())?;
-        if let Some(rank) = self.rank {
-            machine = machine.with_rank(Box::new(Safely(rank)));
+        if limits.max_memory.is_some() {
+            return Err(PoolError::Memory);
         }
-        if let Some(balance) = self.balance {
-            machine = machine.with_balance(Box::new(Safely(balance)));
-        }
+        let machine = self.rules.rule(Dispatcher::new(limits.plan())?);
         let most = limits.abandoned.unwrap_or(*limits.workers.end());
         let force = Force::Abandon(most as usize);
         let shared = Arc::new(Shared::new(machine, force, Bell::thread()));
@@ -226,23 +223,6 @@ impl<T, S> fmt::Debug for Threads<T, S> {
             .field("name", &self.name)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// A user's rule, which may panic under our lock.
-struct Safely<X: ?Sized>(Box<X>);
-
-impl<T: Send, R, P> Rank<Job<T, R, P>> for Safely<dyn Rank<T>> {
-    fn rank(&mut self, job: &Job<T, R, P>, priority: i32) -> i64 {
-        let rank = AssertUnwindSafe(|| self.0.rank(&job.task, priority));
-        catch_unwind(rank).unwrap_or(0)
-    }
-}
-
-impl<T: Send, R, P> Balance<Job<T, R, P>> for Safely<dyn Balance<T>> {
-    fn choose(&mut self, job: &Job<T, R, P>, workers: &[Load]) -> Option<usize> {
-        let choose = AssertUnwindSafe(|| self.0.choose(&job.task, workers));
-        catch_unwind(choose).unwrap_or(Some(0))
     }
 }
 
@@ -277,7 +257,9 @@ where
                     Ok(thread) => {
                         threads.insert(worker, thread);
                     }
-                    Err(error) => self.shared.left(worker, Some(error.to_string())),
+                    Err(error) => self
+                        .shared
+                        .left(worker, Some(Death::from(error.to_string()))),
                 }
             }
             for worker in chores.join {
@@ -300,7 +282,7 @@ where
         let (body, shared) = (Arc::clone(&self.body), Arc::clone(&self.shared));
         thread.spawn(move || {
             let failure = work(&body, &shared, worker, &inbox).err();
-            shared.left(worker, failure);
+            shared.left(worker, failure.map(Death::from));
         })
     }
 }
@@ -324,7 +306,7 @@ where
         Ok(Err(error)) => return Err(format!("init failed: {error}")),
         Err(panic) => return Err(format!("init panicked: {}", words(&*panic))),
     };
-    shared.with(Some(worker), |pool, now| pool.machine.started(worker, now));
+    shared.started(worker, None);
     let mut next = None;
     while let Some(Assignment { id, task, ticket }) = next.or_else(|| inbox.next_task_blocking()) {
         let mut running = Running {
@@ -335,7 +317,7 @@ where
         };
         // The task is lost in a panic, and so is the worker's state: both are
         // never seen again, so nobody sees them half changed.
-        let run = AssertUnwindSafe(|| (body.run)(task, &mut running));
+        let run = AssertUnwindSafe(|| ticket.in_span(|| (body.run)(task, &mut running)));
         let result = catch_unwind(run).map_err(|panic| TaskError::Panicked {
             message: words(&*panic),
         });

@@ -21,6 +21,9 @@ pub(super) struct Ticket<T, R, P> {
     /// Both only change under the lock.
     is_asked: AtomicBool,
     token: OnceLock<CancellationToken>,
+    /// Where it was submitted.
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,16 @@ impl<T, R, P> Ticket<T, R, P> {
             inside: Mutex::new(inside),
             is_asked: AtomicBool::new(false),
             token: token.map_or_else(OnceLock::new, OnceLock::from),
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::current(),
         }
+    }
+
+    /// Runs something within the span that was current when the task was submitted.
+    pub(super) fn in_span<X>(&self, run: impl FnOnce() -> X) -> X {
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        run()
     }
 
     /// Nothing that can panic, and no foreign code, runs under this lock.

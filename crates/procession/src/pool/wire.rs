@@ -6,12 +6,30 @@ use serde::{Deserialize, Serialize};
 /// The variable that tells a worker the number of its place.
 pub(super) const SLOT: &str = "PROCESSION_POOL_SLOT";
 
+/// The variable that tells a worker how many tasks it has at a time.
+pub(super) const CONCURRENCY: &str = "PROCESSION_POOL_CONCURRENCY";
+
+/// The variable that tells a worker what its threads are called.
+pub(super) const NAME: &str = "PROCESSION_POOL_NAME";
+
+/// The variable that tells a worker that results may be [shared](super::Payload).
+pub(super) const SHARES: &str = "PROCESSION_POOL_SHARES";
+
 /// To the worker: `{"run":{"id":1,"task":…}}`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ToWorker<T> {
-    Run { id: u64, task: T },
-    Cancel { id: u64 },
+    Run {
+        id: u64,
+        task: T,
+    },
+    Cancel {
+        id: u64,
+    },
+    /// What a task's large payloads are in is here, as a handle.
+    Blob {
+        id: u64,
+    },
 }
 
 /// From the worker: `"ready"` first, then `{"done":{"id":1,"value":…}}`.
@@ -19,8 +37,22 @@ pub(super) enum ToWorker<T> {
 #[serde(rename_all = "lowercase")]
 pub(super) enum FromWorker<R, P> {
     Ready,
-    Done { id: u64, value: R },
-    Failed { id: u64, message: String },
-    Panicked { id: u64, message: String },
-    Progress { id: u64, value: P },
+    /// Tasks may be shared as well.
+    Shares,
+    Done {
+        id: u64,
+        value: R,
+    },
+    Failed {
+        id: u64,
+        message: String,
+    },
+    Panicked {
+        id: u64,
+        message: String,
+    },
+    Progress {
+        id: u64,
+        value: P,
+    },
 }

@@ -1,21 +1,22 @@
 //! A program that is a pool's worker.
 
-use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use procession_core::pool::TaskId;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
-use super::processes::chain;
+use super::call::Methods;
+use super::line::Line;
+use super::serve::{Desk, serve};
 use super::threads::{Running, words};
-use super::ticket::{Link, PROGRESS};
-use super::wire::{FromWorker, SLOT, ToWorker};
-use crate::ipc::{Channel, FromEnvError, Message, ReceiveError, SendError, Sender};
+use super::wire::{CONCURRENCY, NAME, SLOT};
+use crate::ipc::{FromEnvError, ProtocolError};
+
+type Cause = Box<dyn Error + Send + Sync>;
 
 /// This program as a worker of [`Pool::processes`](super::Pool::processes).
 ///
@@ -28,222 +29,223 @@ use crate::ipc::{Channel, FromEnvError, Message, ReceiveError, SendError, Sender
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
-pub struct Worker {
-    channel: Channel,
+pub struct Worker<S = ()> {
+    line: Line,
+    name: String,
     slot: u32,
+    /// Tasks at a time.
+    concurrency: NonZero<u32>,
+    hooks: Hooks<S>,
 }
 
-/// The pool could not be served any more.
+/// What a thread of a worker does before its first task and after its last.
+pub(super) struct Hooks<S> {
+    init: Box<dyn Fn(u32) -> Result<S, Cause> + Send + Sync>,
+    teardown: Option<Box<dyn Fn(S) + Send + Sync>>,
+}
+
+/// The pool could not be served, or not any more.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The channel broke.
     #[error("failed to hear the pool")]
-    Receive(#[from] ReceiveError),
-    /// An answer could not be sent.
-    #[error("failed to answer the pool")]
-    Send(#[from] SendError),
+    Read(#[source] std::io::Error),
+    /// Who is at the other end speaks as no pool does.
+    #[error("failed to understand the pool")]
+    Protocol(#[from] ProtocolError),
+    /// The worker could not be made ready.
+    #[error("failed to init a worker of a pool")]
+    Init(#[source] Cause),
+    /// There was no thread for the tasks.
+    #[error("failed to start the thread of a worker of a pool")]
+    Thread(#[source] std::io::Error),
 }
 
 impl Worker {
     /// The worker that this program is; `None` if nobody gave it a channel.
-    /// Has to be called within a tokio runtime, and once.
+    /// Has to be called once, early, and needs no runtime.
     ///
     /// # Errors
     ///
     /// [`FromEnvError`]: what the environment names is no channel.
     pub fn from_env() -> Result<Option<Self>, FromEnvError> {
-        let slot = std::env::var(SLOT).ok().and_then(|slot| slot.parse().ok());
-        let slot = slot.unwrap_or(0);
-        Ok(Channel::from_env()?.map(|channel| Self { channel, slot }))
+        let Some(line) = Line::from_env()? else {
+            return Ok(None);
+        };
+        let name = std::env::var(NAME).unwrap_or_else(|_| "pool".to_owned());
+        Ok(Some(Self {
+            line,
+            name,
+            slot: number(SLOT).unwrap_or(0),
+            concurrency: number(CONCURRENCY).unwrap_or(NonZero::<u32>::MIN),
+            hooks: Hooks {
+                init: Box::new(|_| Ok(())),
+                teardown: None,
+            },
+        }))
     }
 
-    /// Runs tasks, each on a thread of the runtime's, until the pool wants no
-    /// more. A panic fails its task, and the pool replaces this worker.
+    /// Makes a state for the tasks, before the pool gets to know that this
+    /// worker is ready. It gets the number of the worker's place; an error or a
+    /// panic is a failed start.
+    ///
+    /// A worker with several tasks at a time has one for each thread.
+    #[must_use]
+    pub fn init<S>(
+        self,
+        init: impl Fn(u32) -> Result<S, Cause> + Send + Sync + 'static,
+    ) -> Worker<S> {
+        Worker {
+            line: self.line,
+            name: self.name,
+            slot: self.slot,
+            concurrency: self.concurrency,
+            hooks: Hooks {
+                init: Box::new(init),
+                teardown: None,
+            },
+        }
+    }
+}
+
+impl<S: 'static> Worker<S> {
+    /// Takes the state when the pool wants no more, on the thread that has it.
+    /// A worker that is killed does not get that far.
+    #[must_use]
+    pub fn teardown(mut self, teardown: impl Fn(S) + Send + Sync + 'static) -> Self {
+        self.hooks.teardown = Some(Box::new(teardown));
+        self
+    }
+
+    /// Runs tasks on a thread of their own, until the pool wants no more; with
+    /// [`Limits::concurrency`](super::Limits::concurrency) above 1, on so many.
+    /// A panic fails its task, and the pool replaces this worker.
     ///
     /// A task that is deaf keeps this program alive until the pool kills it.
     ///
     /// # Errors
     ///
-    /// [`ServeError`]: the pool is gone, or does not speak as one.
+    /// [`ServeError`]: `init` failed, or the channel broke. That the pool is
+    /// gone is none.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the pool.
+    /// Dropping the future leaves the pool; a task that runs is cancelled, and
+    /// not waited for.
     pub async fn serve<T, R, P>(
         self,
-        run: impl Fn(T, &mut Running<'_, (), P>) -> R + Send + Sync + 'static,
+        run: impl Fn(T, &mut Running<'_, S, P>) -> R + Send + Sync + 'static,
     ) -> Result<(), ServeError>
     where
         T: DeserializeOwned + Send + 'static,
-        R: Serialize + Send + 'static,
+        R: Serialize + 'static,
         P: Serialize + Send + 'static,
     {
-        let (progress, mut told) = mpsc::channel(PROGRESS);
-        let mut desk = Desk {
-            tx: self.channel.tx,
-            slot: self.slot,
-            run: Arc::new(run),
-            tokens: BTreeMap::new(),
-            tasks: JoinSet::new(),
-            progress,
-        };
-        let mut rx = self.channel.rx;
-        desk.tx.send(&FromWorker::<(), ()>::Ready).await?;
-        let mut is_wanted = true;
-        while is_wanted || !desk.tasks.is_empty() {
-            tokio::select! {
-                message = rx.recv(), if is_wanted => match message? {
-                    Some(message) => desk.hear(&message).await?,
-                    None => {
-                        is_wanted = false;
-                        desk.tokens.values().for_each(CancellationToken::cancel);
-                    }
-                },
-                Some(news) = told.recv() => desk.tell(&news, is_wanted).await?,
-                Some(done) = desk.tasks.join_next(), if !desk.tasks.is_empty() => {
-                    while let Ok(news) = told.try_recv() {
-                        desk.tell(&news, is_wanted).await?;
-                    }
-                    if let Ok(done) = done {
-                        desk.answer(done, is_wanted).await?;
-                    }
-                }
-            }
-        }
-        Ok(())
+        let run = move |task, running: &mut Running<'_, S, P>| Ok(run(task, running));
+        self.serve_on_thread(run).await
     }
-}
 
-struct Desk<F, R, P> {
-    tx: Sender,
-    slot: u32,
-    run: Arc<F>,
-    tokens: BTreeMap<u64, CancellationToken>,
-    tasks: JoinSet<FromWorker<R, P>>,
-    progress: mpsc::Sender<FromWorker<(), P>>,
-}
+    /// [`serve`](Self::serve) for a pool that [calls](super::Pool::call) methods
+    /// by their names.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_methods<P>(self, methods: Methods<S, P>) -> Result<(), ServeError>
+    where
+        P: Serialize + Send + 'static,
+    {
+        let run = move |call, running: &mut Running<'_, S, P>| methods.run(call, running);
+        self.serve_on_thread(run).await
+    }
 
-impl<F, R, P> Desk<F, R, P> {
-    async fn hear<T>(&mut self, message: &Message) -> Result<(), SendError>
+    async fn serve_on_thread<T, R, P>(
+        self,
+        run: impl Fn(T, &mut Running<'_, S, P>) -> Result<R, String> + Send + Sync + 'static,
+    ) -> Result<(), ServeError>
     where
         T: DeserializeOwned + Send + 'static,
-        R: Serialize + Send + 'static,
+        R: Serialize + 'static,
         P: Serialize + Send + 'static,
-        F: Fn(T, &mut Running<'_, (), P>) -> R + Send + Sync + 'static,
     {
-        match message.decode::<ToWorker<T>>() {
-            Ok(ToWorker::Run { id, task }) => self.start(id, task),
-            Ok(ToWorker::Cancel { id }) => {
-                if let Some(token) = self.tokens.get(&id) {
-                    token.cancel();
-                }
-            }
-            Err(error) => {
-                let shape = message.decode::<ToWorker<IgnoredAny>>();
-                if let Ok(ToWorker::Run { id, .. }) = shape {
-                    let message = format!("the task cannot be read: {}", chain(&error));
-                    let failed = FromWorker::<(), ()>::Failed { id, message };
-                    self.tx.send(&failed).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn start<T>(&mut self, id: u64, task: T)
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-        P: Send + 'static,
-        F: Fn(T, &mut Running<'_, (), P>) -> R + Send + Sync + 'static,
-    {
-        let (run, slot) = (Arc::clone(&self.run), self.slot);
-        let link = Far {
-            id,
-            token: CancellationToken::new(),
-            progress: self.progress.clone(),
+        let hang_up = self.line.hang_up().map_err(ServeError::Thread)?;
+        let (tell, served) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let thread = std::thread::Builder::new().name(format!("{}-{}", self.name, self.slot));
+        let serve = move || {
+            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            // Nobody listens when the future was dropped.
+            let _ = tell.send(self.serve_here(&run));
         };
-        self.tokens.insert(id, link.token.clone());
-        self.tasks.spawn_blocking(move || {
-            let mut running = Running {
-                state: &mut (),
-                link: &link,
-                slot,
-                id: TaskId(id),
-            };
-            // What a panic leaves half changed is not seen again: the pool
-            // replaces this worker.
-            match catch_unwind(AssertUnwindSafe(|| run(task, &mut running))) {
-                Ok(value) => FromWorker::Done { id, value },
-                Err(panic) => FromWorker::Panicked {
-                    id,
-                    message: words(&*panic),
-                },
-            }
-        });
+        thread.spawn(serve).map_err(ServeError::Thread)?;
+        let served = served.await;
+        drop(hang_up);
+        served.unwrap_or_else(|_| Err(ServeError::Thread(std::io::Error::other("it panicked"))))
     }
 
-    async fn answer(&mut self, done: FromWorker<R, P>, heard: bool) -> Result<(), SendError>
+    /// [`serve`](Self::serve) on this thread, without a runtime. Not for async
+    /// code: it blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub fn serve_blocking<T, R, P>(
+        self,
+        run: impl Fn(T, &mut Running<'_, S, P>) -> R + Sync,
+    ) -> Result<(), ServeError>
     where
+        T: DeserializeOwned + Send,
         R: Serialize,
-        P: Serialize,
+        P: Serialize + Send,
     {
-        let id = match &done {
-            FromWorker::Done { id, .. }
-            | FromWorker::Failed { id, .. }
-            | FromWorker::Panicked { id, .. }
-            | FromWorker::Progress { id, .. } => *id,
-            FromWorker::Ready => return Ok(()),
-        };
-        self.tokens.remove(&id);
-        if !heard {
-            return Ok(());
-        }
-        match self.tx.send(&done).await {
-            Err(error @ SendError::Encode { .. }) => {
-                let message = format!("its result cannot be sent: {}", chain(&error));
-                let failed = FromWorker::<(), ()>::Failed { id, message };
-                self.tx.send(&failed).await
-            }
-            sent => sent,
-        }
+        self.serve_here(&|task, running: &mut Running<'_, S, P>| Ok(run(task, running)))
     }
 
-    async fn tell(&mut self, news: &FromWorker<(), P>, heard: bool) -> Result<(), SendError>
+    fn serve_here<T, R, P>(
+        self,
+        run: &(impl Fn(T, &mut Running<'_, S, P>) -> Result<R, String> + Sync),
+    ) -> Result<(), ServeError>
     where
-        P: Serialize,
+        T: DeserializeOwned + Send,
+        R: Serialize,
+        P: Serialize + Send,
     {
-        match self.tx.send(news).await {
-            // Progress that cannot be sent is not worth the task.
-            Err(SendError::Encode { .. }) => Ok(()),
-            Err(_) if !heard => Ok(()),
-            sent => sent,
-        }
+        let desk = Desk::new(self.line, self.name, self.slot, self.concurrency);
+        serve(&desk, &self.hooks, run)
     }
 }
 
-/// The link of a task whose pool is in another process.
-struct Far<P> {
-    id: u64,
-    token: CancellationToken,
-    progress: mpsc::Sender<FromWorker<(), P>>,
+fn number<N: std::str::FromStr>(name: &str) -> Option<N> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
-impl<P: Send> Link<P> for Far<P> {
-    fn is_canceled(&self) -> bool {
-        self.token.is_cancelled()
+impl<S> Hooks<S> {
+    pub(super) fn make(&self, slot: u32) -> Result<S, ServeError> {
+        let made = catch_unwind(AssertUnwindSafe(|| (self.init)(slot)));
+        made.unwrap_or_else(|panic| Err(words(&*panic).into()))
+            .map_err(ServeError::Init)
     }
 
-    fn token(&self) -> CancellationToken {
-        self.token.clone()
+    pub(super) fn unmake(&self, state: S) {
+        let end = || match &self.teardown {
+            Some(teardown) => teardown(state),
+            None => drop(state),
+        };
+        // The panic hook has printed it; the worker leaves either way.
+        let _ = catch_unwind(AssertUnwindSafe(end));
     }
+}
 
-    /// What does not fit is dropped: the pool has not yet read what is older.
-    fn tell(&self, value: P) {
-        let _ = self
-            .progress
-            .try_send(FromWorker::Progress { id: self.id, value });
+impl<S> fmt::Debug for Worker<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("slot", &self.slot)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
     }
 }

@@ -42,7 +42,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// let news = BroadcastChannel::<String>::open("news")?;
 /// let mut listener = BroadcastChannel::<String>::open("news")?;
 /// assert_eq!(news.post("it rains".into()), 1);
-/// assert_eq!(listener.blocking_recv()?, "it rains");
+/// assert_eq!(listener.recv_blocking()?, "it rains");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct BroadcastChannel<T: Clone + Send + 'static> {
@@ -140,7 +140,7 @@ impl<T: Clone + Send + 'static> BroadcastChannel<T> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_recv(&mut self) -> Result<T, Lagged> {
+    pub fn recv_blocking(&mut self) -> Result<T, Lagged> {
         blocking::wait(self.recv())
     }
 

@@ -85,7 +85,7 @@ impl<T> Line<T> {
         }
     }
 
-    pub(super) fn blocking_post(&self, message: T) -> Result<(), PostError<T>> {
+    pub(super) fn post_blocking(&self, message: T) -> Result<(), PostError<T>> {
         blocking::panic_in_async_code();
         match self.try_post(message) {
             Err(PostError::Full(message)) => blocking::wait(self.wait_and_post(message)),
@@ -143,7 +143,7 @@ impl<T> Line<T> {
     }
 
     /// Looks a few times before it sleeps, which costs both sides more.
-    pub(super) fn blocking_recv(&self) -> Option<T> {
+    pub(super) fn recv_blocking(&self) -> Option<T> {
         blocking::panic_in_async_code();
         let backoff = Backoff::new();
         loop {

@@ -15,7 +15,7 @@
 //! ```
 //! use procession::worker_threads::locks::{self, Mode};
 //!
-//! let lock = locks::blocking_request("database", Mode::Exclusive);
+//! let lock = locks::request_blocking("database", Mode::Exclusive);
 //! assert!(locks::request_if_available("database", Mode::Shared).is_none());
 //! drop(lock);
 //! assert!(locks::request_if_available("database", Mode::Shared).is_some());
@@ -102,7 +102,7 @@ pub async fn request(name: &str, mode: Mode) -> Lock {
 /// # Panics
 ///
 /// In async code.
-pub fn blocking_request(name: &str, mode: Mode) -> Lock {
+pub fn request_blocking(name: &str, mode: Mode) -> Lock {
     blocking::wait(request(name, mode))
 }
 

@@ -90,7 +90,7 @@ impl<T: Send + 'static> ThreadMessages<T> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_recv(&mut self) -> ThreadMessage<T> {
+    pub fn recv_blocking(&mut self) -> ThreadMessage<T> {
         blocking::wait(self.recv())
     }
 
@@ -157,17 +157,17 @@ impl<T: Send + 'static> fmt::Debug for ThreadMessages<T> {
 /// ```
 /// use std::time::Duration;
 /// use procession::worker_threads::{ThreadMessages, Worker, WorkerEvent};
-/// use procession::worker_threads::blocking_post_message_to_thread;
+/// use procession::worker_threads::post_message_to_thread_blocking;
 ///
 /// let mut worker = Worker::<(), String>::spawn("listener", |port, _stop| {
 ///     let mut inbox = ThreadMessages::<String>::listen()?;
-///     port.blocking_post("I listen".into())?;
-///     port.blocking_post(inbox.blocking_recv().message)?;
+///     port.post_blocking("I listen".into())?;
+///     port.post_blocking(inbox.recv_blocking().message)?;
 ///     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// })?;
-/// assert!(matches!(worker.blocking_next_event(), Some(WorkerEvent::Online)));
-/// assert!(matches!(worker.blocking_next_event(), Some(WorkerEvent::Message(_))));
-/// blocking_post_message_to_thread(worker.thread_id(), "hello".to_owned(), Duration::from_secs(5))?;
+/// assert!(matches!(worker.next_event_blocking(), Some(WorkerEvent::Online)));
+/// assert!(matches!(worker.next_event_blocking(), Some(WorkerEvent::Message(_))));
+/// post_message_to_thread_blocking(worker.thread_id(), "hello".to_owned(), Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn post_message_to_thread<T: Send + 'static>(
@@ -189,7 +189,7 @@ pub async fn post_message_to_thread<T: Send + 'static>(
 /// # Panics
 ///
 /// In async code.
-pub fn blocking_post_message_to_thread<T: Send + 'static>(
+pub fn post_message_to_thread_blocking<T: Send + 'static>(
     thread: ThreadId,
     message: T,
     limit: Duration,

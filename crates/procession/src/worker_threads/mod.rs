@@ -13,8 +13,8 @@
 //!
 //! let greeting = String::from("hello"); // workerData: moved in
 //! let mut worker = Worker::<String, String>::spawn("greeter", move |mut port, stop| {
-//!     while let Some(name) = port.blocking_recv() {
-//!         if stop.is_cancelled() || port.blocking_post(format!("{greeting} {name}")).is_err() {
+//!     while let Some(name) = port.recv_blocking() {
+//!         if stop.is_cancelled() || port.post_blocking(format!("{greeting} {name}")).is_err() {
 //!             break;
 //!         }
 //!     }
@@ -43,6 +43,7 @@
 //! | share memory | [`SharedArrayBuffer`] |
 //! | let one at a time | [`locks`] |
 //! | hand settings down | [`set_environment_data`] |
+//! | have the same between processes | [`process`] |
 //!
 //! # Async or not
 //!
@@ -68,6 +69,7 @@ pub mod locks;
 mod messaging;
 mod panic;
 mod port;
+pub mod process;
 mod shared;
 mod sync;
 mod worker;
@@ -81,7 +83,7 @@ pub use error::{
     TerminateError, TryRecvError, WorkerError, WrongType,
 };
 pub use messaging::{
-    ThreadMessage, ThreadMessages, blocking_post_message_to_thread, post_message_to_thread,
+    ThreadMessage, ThreadMessages, post_message_to_thread, post_message_to_thread_blocking,
 };
 pub use panic::Panic;
 pub use port::{MessageChannel, MessagePort, PortSender, Queue};

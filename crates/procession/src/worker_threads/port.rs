@@ -42,10 +42,10 @@ impl Default for Queue {
 /// use procession::worker_threads::MessageChannel;
 ///
 /// let MessageChannel { port1, mut port2 } = MessageChannel::<&str, ()>::new();
-/// port1.blocking_post("ping")?;
+/// port1.post_blocking("ping")?;
 /// drop(port1);
-/// assert_eq!(port2.blocking_recv(), Some("ping"));
-/// assert_eq!(port2.blocking_recv(), None);
+/// assert_eq!(port2.recv_blocking(), Some("ping"));
+/// assert_eq!(port2.recv_blocking(), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -150,8 +150,8 @@ impl<Out, In> MessagePort<Out, In> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_post(&self, message: Out) -> Result<(), PostError<Out>> {
-        self.tx.blocking_post(message)
+    pub fn post_blocking(&self, message: Out) -> Result<(), PostError<Out>> {
+        self.tx.post_blocking(message)
     }
 
     /// Posts for others: any number of them, at the same time.
@@ -177,12 +177,12 @@ impl<Out, In> MessagePort<Out, In> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_recv(&mut self) -> Option<In> {
-        let message = self.rx.blocking_recv();
+    pub fn recv_blocking(&mut self) -> Option<In> {
+        let message = self.rx.recv_blocking();
         self.wanted(message)
     }
 
-    /// As [`blocking_recv`](Self::blocking_recv), for so long.
+    /// As [`recv_blocking`](Self::recv_blocking), for so long.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl<Out, In> MessagePort<Out, In> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_recv_timeout(&mut self, limit: Duration) -> Result<Option<In>, RecvTimedOut> {
+    pub fn recv_timeout_blocking(&mut self, limit: Duration) -> Result<Option<In>, RecvTimedOut> {
         let deadline = blocking::deadline(limit);
         blocking::wait_until(self.recv(), deadline).ok_or(RecvTimedOut { limit })
     }
@@ -280,7 +280,7 @@ impl<T> PortSender<T> {
         self.0.try_post(message)
     }
 
-    /// As [`MessagePort::blocking_post`].
+    /// As [`MessagePort::post_blocking`].
     ///
     /// # Errors
     ///
@@ -289,8 +289,8 @@ impl<T> PortSender<T> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_post(&self, message: T) -> Result<(), PostError<T>> {
-        self.0.blocking_post(message)
+    pub fn post_blocking(&self, message: T) -> Result<(), PostError<T>> {
+        self.0.post_blocking(message)
     }
 }
 

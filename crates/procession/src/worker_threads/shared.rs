@@ -44,7 +44,7 @@ pub enum Waited {
 ///     theirs.notify(0, usize::MAX);
 /// })?;
 /// while shared.cells()[0].load(SeqCst) == 0 {
-///     shared.blocking_wait(0, 0, None);
+///     shared.wait_blocking(0, 0, None);
 /// }
 /// assert_eq!(shared.cells()[0].load(SeqCst), 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -111,7 +111,7 @@ impl SharedArrayBuffer {
     /// # Node
     ///
     /// `Atomics.wait`.
-    pub fn blocking_wait(&self, cell: usize, expected: u32, limit: Option<Duration>) -> Waited {
+    pub fn wait_blocking(&self, cell: usize, expected: u32, limit: Option<Duration>) -> Waited {
         let Some(mut turn) = self.park(cell, expected) else {
             return Waited::NotEqual;
         };

@@ -157,14 +157,14 @@ impl fmt::Display for WorkerExit {
 /// use procession::worker_threads::{Worker, WorkerEvent};
 ///
 /// let mut worker = Worker::<u64, u64>::spawn("double", |mut port, _stop| {
-///     while let Some(n) = port.blocking_recv() {
-///         if port.blocking_post(n * 2).is_err() {
+///     while let Some(n) = port.recv_blocking() {
+///         if port.post_blocking(n * 2).is_err() {
 ///             break;
 ///         }
 ///     }
 /// })?;
-/// worker.blocking_post(21)?;
-/// while let Some(event) = worker.blocking_next_event() {
+/// worker.post_blocking(21)?;
+/// while let Some(event) = worker.next_event_blocking() {
 ///     match event {
 ///         WorkerEvent::Message(n) => {
 ///             assert_eq!(n, 42);
@@ -303,7 +303,7 @@ impl<In, Out> Worker<In, Out> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_next_event(&mut self) -> Option<WorkerEvent<Out>> {
+    pub fn next_event_blocking(&mut self) -> Option<WorkerEvent<Out>> {
         blocking::wait(self.next_event())
     }
 
@@ -368,7 +368,7 @@ impl<In, Out> Worker<In, Out> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_terminate(&mut self, limit: Duration) -> Result<WorkerExit, TerminateError> {
+    pub fn terminate_blocking(&mut self, limit: Duration) -> Result<WorkerExit, TerminateError> {
         self.ask_to_stop();
         let ended = blocking::wait_until(self.ended(), blocking::deadline(limit));
         ended.ok_or_else(|| self.runs_on(limit))
@@ -434,8 +434,8 @@ impl<In, Out> Worker<In, Out> {
     /// # Panics
     ///
     /// In async code.
-    pub fn blocking_post(&self, message: In) -> Result<(), PostError<In>> {
-        self.port.blocking_post(message)
+    pub fn post_blocking(&self, message: In) -> Result<(), PostError<In>> {
+        self.port.post_blocking(message)
     }
 
     /// Posts to the worker for others, also while its events are waited for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use procession::child_process::Command;
 use procession::ipc::Serialization;
-use procession::pool::{Limits, Pool, Stopped, TaskError, Terms, node_task};
+use procession::pool::{Cause, Limits, Pool, Stopped, TaskError, Terms, node_task};
 use procession_testkit::leaks::Oracle;
 use serde_json::{Value, json};
 
@@ -96,13 +96,11 @@ fn a_process_that_dies_loses_its_task_alone() {
         let doomed = pool.try_run(json!("Exit")).unwrap();
         let next = pool.try_run(square(3)).unwrap();
         let error = doomed.await.unwrap_err();
-        let TaskError::WorkerDied { reason } = &error else {
+        let TaskError::WorkerDied { death } = &error else {
             panic!("{error:?}")
         };
-        assert!(
-            reason.contains('7') && reason.contains("farewell"),
-            "{reason}"
-        );
+        assert_eq!(death.cause, Cause::Exited(7));
+        assert_eq!(death.last_words, "farewell");
         assert_eq!(next.await.unwrap(), 9);
         let stats = pool.stats();
         assert_eq!((stats.lost, stats.crashed, stats.started), (1, 1, 2));
@@ -323,11 +321,12 @@ fn a_module_that_is_none_says_so() {
     scene(async |oracle| {
         let (pool, _folder) = node(oracle, limits(1), "none.js", "module.exports = 5;");
         let error = pool.run(json!(1)).await.unwrap_err();
-        let TaskError::NoWorker { task, reason } = &error else {
+        let TaskError::NoWorker { task, death } = &error else {
             panic!("{error:?}")
         };
         assert_eq!(*task, json!(1));
-        assert!(reason.contains("exports no function"), "{reason}");
+        let words = &death.last_words;
+        assert!(words.contains("exports no function"), "{death}");
         pool.close().await;
     });
 }

@@ -97,10 +97,10 @@ fn a_blocking_post_at_the_bound_waits_for_room() {
         thread::scope(|scope| {
             scope.spawn(move || {
                 for n in 0..1000 {
-                    port1.blocking_post(n).unwrap();
+                    port1.post_blocking(n).unwrap();
                 }
             });
-            let received: Vec<_> = std::iter::from_fn(|| port2.blocking_recv()).collect();
+            let received: Vec<_> = std::iter::from_fn(|| port2.recv_blocking()).collect();
             assert_eq!(received, Vec::from_iter(0..1000));
         });
     });
@@ -113,7 +113,7 @@ fn a_closed_port_gives_back_what_waits_for_room() {
             MessageChannel::<String, ()>::with_queue(Queue::Bounded(1));
         port1.try_post("first".into()).unwrap();
         thread::scope(|scope| {
-            let second = scope.spawn(|| port1.blocking_post("second".into()));
+            let second = scope.spawn(|| port1.post_blocking("second".into()));
             port2.close();
             let back = second.join().unwrap().unwrap_err();
             assert!(
@@ -121,8 +121,8 @@ fn a_closed_port_gives_back_what_waits_for_room() {
                 "{back:?}"
             );
         });
-        assert_eq!(port2.blocking_recv().as_deref(), Some("first"));
-        assert_eq!(port2.blocking_recv(), None);
+        assert_eq!(port2.recv_blocking().as_deref(), Some("first"));
+        assert_eq!(port2.recv_blocking(), None);
     });
 }
 
@@ -134,11 +134,11 @@ fn without_a_bound_by_choice() {
         let sender = port1.sender();
         for n in 0..5000 {
             port1.try_post(2 * n).unwrap();
-            sender.blocking_post(2 * n + 1).unwrap();
+            sender.post_blocking(2 * n + 1).unwrap();
         }
         drop(port1);
         assert!(matches!(sender.try_post(0), Err(PostError::Closed(0))));
-        let received: Vec<_> = std::iter::from_fn(|| port2.blocking_recv()).collect();
+        let received: Vec<_> = std::iter::from_fn(|| port2.recv_blocking()).collect();
         assert_eq!(received, Vec::from_iter(0..10_000));
     });
 }
@@ -158,12 +158,12 @@ fn a_port_travels_with_what_waits_in_it() {
         outer.post(inner).await.unwrap();
         near.post("after").await.unwrap();
         let worker = thread::spawn(move || {
-            let mut inner = far.blocking_recv().unwrap();
-            inner.blocking_post(5).unwrap();
+            let mut inner = far.recv_blocking().unwrap();
+            inner.post_blocking(5).unwrap();
             [
-                inner.blocking_recv(),
-                inner.blocking_recv(),
-                inner.blocking_recv(),
+                inner.recv_blocking(),
+                inner.recv_blocking(),
+                inner.recv_blocking(),
             ]
         });
         assert_eq!(near.recv().await, Some(5));
@@ -199,14 +199,14 @@ fn many_posters_keep_their_own_order_and_do_not_keep_the_port_open() {
                     let sender = port1.sender();
                     scope.spawn(move || {
                         for n in 0..500 {
-                            sender.blocking_post((poster, n)).unwrap();
+                            sender.post_blocking((poster, n)).unwrap();
                         }
                         sender
                     })
                 })
                 .collect();
             for _ in 0..4 * 500 {
-                let (poster, n) = port2.blocking_recv().unwrap();
+                let (poster, n) = port2.recv_blocking().unwrap();
                 assert_eq!(n, next[poster]);
                 next[poster] += 1;
             }
@@ -215,7 +215,7 @@ fn many_posters_keep_their_own_order_and_do_not_keep_the_port_open() {
                 .map(|poster| poster.join().unwrap())
                 .collect();
             drop(port1);
-            assert_eq!(port2.blocking_recv(), None);
+            assert_eq!(port2.recv_blocking(), None);
             assert!(senders[0].clone().try_post((0, 0)).is_err());
         });
     });
@@ -227,13 +227,13 @@ fn a_wait_with_a_limit_ends_and_loses_nothing() {
         let limit = Duration::from_millis(1);
         let MessageChannel { port1, mut port2 } = MessageChannel::<u32, ()>::new();
         assert_eq!(
-            port2.blocking_recv_timeout(limit),
+            port2.recv_timeout_blocking(limit),
             Err(RecvTimedOut { limit })
         );
         port1.try_post(1).unwrap();
-        assert_eq!(port2.blocking_recv_timeout(Duration::MAX), Ok(Some(1)));
+        assert_eq!(port2.recv_timeout_blocking(Duration::MAX), Ok(Some(1)));
         drop(port1);
-        assert_eq!(port2.blocking_recv_timeout(Duration::MAX), Ok(None));
+        assert_eq!(port2.recv_timeout_blocking(Duration::MAX), Ok(None));
     });
 }
 
@@ -245,10 +245,10 @@ fn blocking_in_async_code_is_a_panic_not_a_standstill() {
         port1.post(1).await.unwrap();
         let limit = Duration::from_secs(1);
         let panics = |call: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(call)).is_err();
-        assert!(panics(&mut || assert!(port1.blocking_post(1).is_ok())));
-        assert!(panics(&mut || assert!(port2.blocking_recv().is_some())));
+        assert!(panics(&mut || assert!(port1.post_blocking(1).is_ok())));
+        assert!(panics(&mut || assert!(port2.recv_blocking().is_some())));
         assert!(panics(&mut || assert!(
-            port2.blocking_recv_timeout(limit).is_ok()
+            port2.recv_timeout_blocking(limit).is_ok()
         )));
         assert_eq!(port2.recv().await, Some(1));
     });

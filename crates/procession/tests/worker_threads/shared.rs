@@ -8,7 +8,7 @@ use std::time::Duration;
 use procession::worker_threads::locks::{self, Mode};
 use procession::worker_threads::{
     BroadcastChannel, Lagged, PostToThreadError, SharedArrayBuffer, ThreadId, ThreadMessages,
-    Waited, Worker, WorkerEvent, blocking_post_message_to_thread, post_message_to_thread,
+    Waited, Worker, WorkerEvent, post_message_to_thread, post_message_to_thread_blocking,
 };
 
 use super::{LIMIT, now, on_every_runtime, without_a_runtime};
@@ -23,7 +23,7 @@ fn a_broadcast_reaches_all_others_of_its_name_in_order() {
             assert_eq!(poster.post(n), 2);
         }
         let blocking = thread::spawn(move || {
-            let received: Vec<_> = (0..50).map(|_| other.blocking_recv().unwrap()).collect();
+            let received: Vec<_> = (0..50).map(|_| other.recv_blocking().unwrap()).collect();
             assert_eq!(other.try_recv(), Ok(None));
             received
         });
@@ -50,12 +50,12 @@ fn a_listener_that_lags_is_told_how_many_it_missed_and_holds_up_nobody() {
             assert_eq!(poster.post(n), 2);
             // What a listener posts itself does not count against it.
             slow.post(100);
-            assert_eq!(fast.blocking_recv(), Ok(n));
-            assert_eq!(fast.blocking_recv(), Ok(100));
+            assert_eq!(fast.recv_blocking(), Ok(n));
+            assert_eq!(fast.recv_blocking(), Ok(100));
         }
-        assert_eq!(slow.blocking_recv(), Err(Lagged { missed: 12 }));
+        assert_eq!(slow.recv_blocking(), Err(Lagged { missed: 12 }));
         for n in 12..20 {
-            assert_eq!(slow.blocking_recv(), Ok(n));
+            assert_eq!(slow.recv_blocking(), Ok(n));
         }
         assert_eq!(slow.try_recv(), Ok(None));
     });
@@ -87,16 +87,16 @@ fn listener() -> (Worker<(), u32>, ThreadId) {
             ThreadMessages::<u32>::listen().is_err(),
             "a thread listens once"
         );
-        port.blocking_post(0).unwrap();
-        while port.blocking_recv().is_some() {
-            let received = inbox.blocking_recv();
+        port.post_blocking(0).unwrap();
+        while port.recv_blocking().is_some() {
+            let received = inbox.recv_blocking();
             assert_eq!(received.source, ThreadId::MAIN);
-            port.blocking_post(received.message).unwrap();
+            port.post_blocking(received.message).unwrap();
         }
     })
     .unwrap();
     for expected in ["Some(Online)", "Some(Message(0))"] {
-        assert_eq!(format!("{:?}", worker.blocking_next_event()), expected);
+        assert_eq!(format!("{:?}", worker.next_event_blocking()), expected);
     }
     let id = worker.thread_id();
     (worker, id)
@@ -106,16 +106,16 @@ fn listener() -> (Worker<(), u32>, ThreadId) {
 fn a_message_to_a_thread_is_received_or_comes_back() {
     without_a_runtime(|| {
         let (mut worker, id) = listener();
-        let post = |n: u32, limit| blocking_post_message_to_thread(id, n, limit);
+        let post = |n: u32, limit| post_message_to_thread_blocking(id, n, limit);
         // Not received in time: withdrawn, and never received.
         let error = post(1, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.node_code(), "ERR_WORKER_MESSAGING_TIMEOUT");
         assert_eq!(error.into_inner(), 1);
-        worker.blocking_post(()).unwrap();
+        worker.post_blocking(()).unwrap();
         post(2, LIMIT).unwrap();
-        let event = worker.blocking_next_event();
+        let event = worker.next_event_blocking();
         assert!(matches!(event, Some(WorkerEvent::Message(2))), "{event:?}");
-        let error = blocking_post_message_to_thread(id, "text", LIMIT).unwrap_err();
+        let error = post_message_to_thread_blocking(id, "text", LIMIT).unwrap_err();
         assert_eq!(error.node_code(), "ERR_WORKER_MESSAGING_ERRORED");
         assert_eq!(
             error.to_string(),
@@ -135,7 +135,7 @@ fn a_message_to_a_thread_is_received_or_comes_back() {
             post(4, LIMIT).unwrap_err().node_code(),
             "ERR_WORKER_MESSAGING_FAILED"
         );
-        let error = blocking_post_message_to_thread(ThreadId::MAIN, 5, LIMIT).unwrap_err();
+        let error = post_message_to_thread_blocking(ThreadId::MAIN, 5, LIMIT).unwrap_err();
         assert_eq!(error.node_code(), "ERR_WORKER_MESSAGING_SAME_THREAD");
     });
 }
@@ -147,7 +147,7 @@ fn the_main_thread_is_posted_to_from_workers() {
         assert!(ThreadMessages::<u32>::listen().is_err());
         let mut worker = Worker::<(), ()>::spawn("poster", |_, _| {
             for n in 0..100_u32 {
-                blocking_post_message_to_thread(ThreadId::MAIN, n, LIMIT).unwrap();
+                post_message_to_thread_blocking(ThreadId::MAIN, n, LIMIT).unwrap();
             }
         })
         .unwrap();
@@ -181,8 +181,8 @@ fn a_cell_answers_as_atomics_wait_does() {
     without_a_runtime(|| {
         let shared = SharedArrayBuffer::new(2);
         let soon = Some(Duration::from_millis(1));
-        assert_eq!(shared.blocking_wait(0, 1, None), Waited::NotEqual);
-        assert_eq!(shared.blocking_wait(0, 0, soon), Waited::TimedOut);
+        assert_eq!(shared.wait_blocking(0, 1, None), Waited::NotEqual);
+        assert_eq!(shared.wait_blocking(0, 0, soon), Waited::TimedOut);
         assert_eq!(
             shared.notify(0, usize::MAX),
             0,
@@ -219,7 +219,7 @@ fn no_change_of_a_cell_is_missed() {
         let other = thread::spawn(move || {
             for n in (1..2000).step_by(2) {
                 while theirs.cells()[0].load(SeqCst) != n {
-                    theirs.blocking_wait(0, n - 1, None);
+                    theirs.wait_blocking(0, n - 1, None);
                 }
                 theirs.cells()[0].store(n + 1, SeqCst);
                 theirs.notify(0, 1);
@@ -249,7 +249,7 @@ fn an_exclusive_lock_is_held_by_one_at_a_time() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let _lock = locks::blocking_request("one at a time", Mode::Exclusive);
+                        let _lock = locks::request_blocking("one at a time", Mode::Exclusive);
                         turn();
                     }
                 });
@@ -321,19 +321,19 @@ fn a_lock_is_free_when_its_holder_panics() {
     without_a_runtime(|| {
         let (told, holds) = sync_channel(1);
         let mut worker = Worker::<(), ()>::spawn("holder", move |mut port, _| {
-            let _lock = locks::blocking_request("panics", Mode::Exclusive);
+            let _lock = locks::request_blocking("panics", Mode::Exclusive);
             told.send(()).unwrap();
-            assert!(port.blocking_recv().is_some(), "with the lock in its hands");
+            assert!(port.recv_blocking().is_some(), "with the lock in its hands");
         })
         .unwrap();
         holds.recv().unwrap();
         let holder = format!("held Exclusive {}", worker.thread_id());
         assert_eq!(of("panics"), [holder]);
         thread::scope(|scope| {
-            let waits = scope.spawn(|| locks::blocking_request("panics", Mode::Exclusive));
+            let waits = scope.spawn(|| locks::request_blocking("panics", Mode::Exclusive));
             worker.close();
             drop(waits.join().unwrap());
         });
-        while worker.blocking_next_event().is_some() {}
+        while worker.next_event_blocking().is_some() {}
     });
 }

@@ -32,7 +32,7 @@ fn word<Out: std::fmt::Display>(event: &WorkerEvent<Out>) -> String {
 
 /// All of them from now on, from a plain thread.
 fn told<In, Out: std::fmt::Display>(worker: &mut Worker<In, Out>) -> Vec<String> {
-    let events = std::iter::from_fn(|| worker.blocking_next_event());
+    let events = std::iter::from_fn(|| worker.next_event_blocking());
     events.map(|event| word(&event)).collect()
 }
 
@@ -48,7 +48,7 @@ async fn told_async<In, Out: std::fmt::Display>(worker: &mut Worker<In, Out>) ->
 /// Posts 0, 1 and 2.
 fn counts(port: MessagePort<u32, ()>, _: CancellationToken) {
     for n in 0..3 {
-        port.blocking_post(n).unwrap();
+        port.post_blocking(n).unwrap();
     }
 }
 
@@ -62,7 +62,7 @@ fn events_come_in_order_without_a_runtime() {
             told(&mut worker),
             [&COUNTED[..], &["exit finished 0"]].concat()
         );
-        assert!(worker.blocking_next_event().is_none());
+        assert!(worker.next_event_blocking().is_none());
     });
 }
 
@@ -90,7 +90,7 @@ fn a_panic_is_an_error_with_text_and_place_after_all_messages() {
             Worker::<(), ()>::spawn(
                 "neighbour",
                 |mut port, _| {
-                    while port.blocking_recv().is_some() {}
+                    while port.recv_blocking().is_some() {}
                 },
             );
         let neighbour = neighbour.unwrap();
@@ -106,7 +106,7 @@ fn a_panic_is_an_error_with_text_and_place_after_all_messages() {
         assert!(place.starts_with(&file), "{error}");
         assert_eq!(exit, "exit failed 1");
         // The other one hears and speaks as before.
-        neighbour.blocking_post(()).unwrap();
+        neighbour.post_blocking(()).unwrap();
     });
 }
 
@@ -157,7 +157,7 @@ fn a_port_that_outlives_the_body_does_not_hold_up_the_exit() {
     without_a_runtime(|| {
         let (keep, kept) = sync_channel(1);
         let mut worker = Worker::<(), u32>::spawn("leaves", move |port, _| {
-            port.blocking_post(1).unwrap();
+            port.post_blocking(1).unwrap();
             keep.send(port).unwrap();
         })
         .unwrap();
@@ -176,8 +176,8 @@ fn a_worker_can_be_dropped_at_every_point() {
         without_a_runtime(move || {
             let mut worker = Worker::<u32, u32>::spawn("echo", move |mut port, stop| {
                 let _ends = ends;
-                while let Some(n) = port.blocking_recv() {
-                    if port.blocking_post(n).is_err() {
+                while let Some(n) = port.recv_blocking() {
+                    if port.post_blocking(n).is_err() {
                         break;
                     }
                 }
@@ -185,8 +185,8 @@ fn a_worker_can_be_dropped_at_every_point() {
             })
             .unwrap();
             for n in 0..point {
-                worker.blocking_post(n).unwrap();
-                worker.blocking_next_event();
+                worker.post_blocking(n).unwrap();
+                worker.next_event_blocking();
             }
         });
         // The oracle of the scene has seen the thread end.
@@ -210,7 +210,7 @@ fn a_terminated_body_sees_the_end_although_messages_wait() {
         let (go, gate) = sync_channel::<()>(0);
         let mut worker = Worker::<u32, u32>::spawn("receives", move |mut port, stop| {
             assert!(gate.recv().is_err());
-            while port.blocking_recv().is_some() {
+            while port.recv_blocking().is_some() {
                 counter.fetch_add(1, SeqCst);
             }
             assert!(port.try_recv().is_err(), "and it stays the end");
@@ -219,21 +219,21 @@ fn a_terminated_body_sees_the_end_although_messages_wait() {
         })
         .unwrap();
         for n in 0..100 {
-            worker.blocking_post(n).unwrap();
+            worker.post_blocking(n).unwrap();
         }
         let sender = worker.sender();
-        let early = worker.blocking_terminate(Duration::ZERO).unwrap_err();
+        let early = worker.terminate_blocking(Duration::ZERO).unwrap_err();
         assert_eq!(
             (early.name.as_str(), early.limit),
             ("receives", Duration::ZERO)
         );
         drop(go);
-        let exit = worker.blocking_terminate(LIMIT).unwrap();
+        let exit = worker.terminate_blocking(LIMIT).unwrap();
         assert_eq!((exit, exit.code()), (WorkerExit::Terminated, 1));
         assert_eq!(seen.load(SeqCst), 0, "none of what waited");
         assert!(matches!(sender.try_post(1), Err(PostError::Closed(1))));
         assert_eq!(told(&mut worker), ["online", "exit terminated 1"]);
-        assert_eq!(worker.blocking_terminate(LIMIT).unwrap(), exit);
+        assert_eq!(worker.terminate_blocking(LIMIT).unwrap(), exit);
     });
 }
 
@@ -246,7 +246,7 @@ fn a_terminated_body_that_waits_for_room_goes_on_and_what_it_posted_is_not_lost(
         let posting = Arc::clone(&last);
         let body = move |port: MessagePort<u32, ()>, _| {
             let numbers = (0..).inspect(|n| posting.store(*n, SeqCst));
-            let refused = numbers.map(|n| port.blocking_post(n)).find_map(Result::err);
+            let refused = numbers.map(|n| port.post_blocking(n)).find_map(Result::err);
             assert_eq!(refused.map(PostError::into_inner), Some(5));
         };
         let mut worker = Worker::spawn_with(options, body).unwrap();
@@ -340,7 +340,7 @@ fn a_dropped_wait_for_an_event_loses_none() {
             counts(port, stop);
         })
         .unwrap();
-        assert_eq!(word(&worker.blocking_next_event().unwrap()), "online");
+        assert_eq!(word(&worker.next_event_blocking().unwrap()), "online");
         assert!(now(worker.next_event()).is_none());
         go.send(()).unwrap();
         assert_eq!(
@@ -391,10 +391,10 @@ fn a_worker_has_its_name_its_number_and_its_stack() {
         let mut worker = Worker::<(), String>::spawn_with(options, |port, _| {
             let thread = thread::current();
             let name = thread.name().unwrap_or_default();
-            port.blocking_post(format!("{name} {}", ThreadId::current()))?;
+            port.post_blocking(format!("{name} {}", ThreadId::current()))?;
             // More than the 2 MiB of a thread that did not ask.
             let much = std::hint::black_box([1_u8; 8 << 20]);
-            port.blocking_post(format!("{} {}", much.len(), is_main_thread()))
+            port.post_blocking(format!("{} {}", much.len(), is_main_thread()))
         })
         .unwrap();
         let id = worker.thread_id();
@@ -419,18 +419,18 @@ fn environment_data_is_inherited_by_copy() {
         let (go, gate) = sync_channel::<()>(0);
         let mut worker = Worker::<(), u32>::spawn("child", move |port, _| {
             gate.recv()?;
-            port.blocking_post(get())?;
+            port.post_blocking(get())?;
             set_environment_data("worker_threads test", 3_u32);
             let mut grandchild = Worker::<(), u32>::spawn("grandchild", move |port, _| {
-                port.blocking_post(get()).unwrap();
+                port.post_blocking(get()).unwrap();
             })?;
-            while let Some(event) = grandchild.blocking_next_event() {
+            while let Some(event) = grandchild.next_event_blocking() {
                 if let WorkerEvent::Message(n) = event {
-                    port.blocking_post(n)?;
+                    port.post_blocking(n)?;
                 }
             }
             remove_environment_data("worker_threads test");
-            port.blocking_post(get())?;
+            port.post_blocking(get())?;
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
         })
         .unwrap();

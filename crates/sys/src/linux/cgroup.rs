@@ -1,7 +1,7 @@
 //! Control groups (version 2) as the net under a process tree.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Set to anything, it makes this program do without control groups, as on a
 /// machine that has none: for tests, and for one whose groups misbehave.
 const SWITCH_OFF: &str = "PROCESSION_NO_CGROUP";
+
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 
 /// Where groups can be made: found out once, and again after `forget_place`.
 static PLACE: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
@@ -27,6 +29,19 @@ impl Cgroup {
     pub(super) fn create() -> Option<Self> {
         let place = place().ok()?;
         create_in(&place).ok()
+    }
+
+    /// Makes one whose processes may use so many bytes together, or says why there can be none.
+    pub(super) fn create_limited(bytes: u64) -> Result<Self, String> {
+        let place = memory_place(&place()?)?;
+        let why = |error| format!("{}: {error}", place.display());
+        let group = create_in(&place).map_err(why)?;
+        if let Err(error) = group.limit_memory(bytes) {
+            // An empty group can always be removed.
+            let _ = group.remove();
+            return Err(why(error));
+        }
+        Ok(group)
     }
 
     /// `cgroup.procs`, to be written by the process that joins.
@@ -63,12 +78,24 @@ impl Cgroup {
         fs::write(self.path.join("cgroup.kill"), "1")
     }
 
-    /// Whether the group of the out-of-memory killer's counter says that it struck here.
-    pub(super) fn oom_killed(&self) -> bool {
-        let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
-        events
+    /// Whether the out-of-memory killer struck in it; `None` without the memory controller.
+    pub(super) fn oom_killed(&self) -> Option<bool> {
+        let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
+        let count = events
             .lines()
-            .any(|line| line.strip_prefix("oom_kill ").is_some_and(|n| n != "0"))
+            .find_map(|line| line.strip_prefix("oom_kill "));
+        Some(count.is_some_and(|count| count != "0"))
+    }
+
+    /// Above `bytes`, swap included, the kernel kills everybody in it together.
+    fn limit_memory(&self, bytes: u64) -> io::Result<()> {
+        set(&self.path.join("memory.oom.group"), "1")?;
+        match set(&self.path.join("memory.swap.max"), "0") {
+            // A kernel without swap.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
+        set(&self.path.join("memory.max"), &bytes.to_string())
     }
 
     /// Removes it with the groups below; refused while a process is in it.
@@ -134,6 +161,64 @@ fn find_place() -> Result<PathBuf, String> {
     // An empty group can always be removed.
     let _ = probe.remove();
     usable.map(|_| place)
+}
+
+/// Where groups have the memory controller: below our own, or beside it.
+///
+/// A group with processes in it, as ours is, gives its controllers to no group
+/// below (the root of all may). So whoever owns the group above us has its
+/// program run in one below, and others beside it.
+fn memory_place(own: &Path) -> Result<PathBuf, String> {
+    let missing = match gives_memory(own, false) {
+        Ok(()) => return Ok(own.to_owned()),
+        Err(missing) => missing,
+    };
+    match own.parent() {
+        Some(above) if is_delegated(above) => gives_memory(above, true).map(|()| above.to_owned()),
+        _ => Err(format!("{missing}, and the group above is not ours")),
+    }
+}
+
+/// Whether groups below have the memory controller; where the group is ours, it
+/// is switched on for them.
+fn gives_memory(group: &Path, ours: bool) -> Result<(), String> {
+    let has = |file: &str| {
+        let names = fs::read_to_string(group.join(file)).unwrap_or_default();
+        names.split_whitespace().any(|name| name == "memory")
+    };
+    let why = |why: &dyn std::fmt::Display| format!("{}: {why}", group.display());
+    if has(SUBTREE_CONTROL) {
+        return Ok(());
+    }
+    if !has("cgroup.controllers") {
+        return Err(why(&"there is no `memory` in cgroup.controllers"));
+    }
+    if !ours {
+        return Err(why(&"there is no `memory` in cgroup.subtree_control"));
+    }
+    set(&group.join(SUBTREE_CONTROL), "+memory").map_err(|error| why(&error))
+}
+
+/// Whether a group was left to us: systemd marks those of `Delegate=`; a
+/// container has what is the top for it, but not for the machine.
+fn is_delegated(group: &Path) -> bool {
+    let marks = ["user.delegate", "trusted.delegate"];
+    let is_marked = |mark: &&str| {
+        let mut value = [0; 1];
+        rustix::fs::getxattr(group, *mark, &mut value) == Ok(1) && value == *b"1"
+    };
+    let is_group = |path: &Path| path.join("cgroup.procs").exists();
+    let is_top = || !group.parent().is_some_and(is_group);
+    // The root of all has no type.
+    marks.iter().any(is_marked) || group.join("cgroup.type").exists() && is_top()
+}
+
+/// Writes to a file of the kernel's, which makes none.
+fn set(file: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .open(file)?
+        .write_all(value.as_bytes())
 }
 
 /// The root and the mount point of the first cgroup2 file system.
@@ -203,5 +288,52 @@ mod tests {
             Some(("/outer".into(), "/sys/fs/cgroup/unified".into()))
         );
         assert_eq!(cgroup2_mount("31 1 0:27 / /x rw - tmpfs tmpfs rw\n"), None);
+    }
+
+    /// Folders with plain files instead of groups.
+    #[test]
+    fn memory_is_looked_for_below_us_and_then_beside_us_if_that_is_ours() {
+        let top = std::env::temp_dir().join(format!("procession-test-{}", std::process::id()));
+        let own = top.join("own");
+        fs::create_dir_all(&own).unwrap();
+        let put = |path: PathBuf, text: &str| fs::write(path, text).unwrap();
+        let own_controllers = own.join("cgroup.controllers");
+        put(own_controllers.clone(), "cpu memory_of_elephants");
+        let missing = |what: &str| {
+            let error = memory_place(&own).unwrap_err();
+            let where_and_what = format!("{}: there is no `memory` in {what}", own.display());
+            assert!(error.starts_with(&where_and_what), "{error}");
+            assert!(error.ends_with("the group above is not ours"), "{error}");
+        };
+        missing("cgroup.controllers");
+        put(own_controllers, "cpu memory");
+        missing("cgroup.subtree_control");
+
+        let control = top.join("cgroup.subtree_control");
+        for file in ["cgroup.procs", "cgroup.subtree_control"] {
+            put(top.join(file), "");
+        }
+        put(top.join("cgroup.controllers"), "memory");
+        missing("cgroup.subtree_control");
+        assert_eq!(
+            fs::read_to_string(&control).unwrap(),
+            "",
+            "it was the root of all"
+        );
+        // The top of a container.
+        put(top.join("cgroup.type"), "domain");
+        assert_eq!(memory_place(&own).as_deref(), Ok(&*top));
+        assert_eq!(fs::read_to_string(&control).unwrap(), "+memory");
+        put(own.join("cgroup.subtree_control"), "memory");
+        assert_eq!(memory_place(&own).as_deref(), Ok(&*own));
+
+        // Neither the top nor marked.
+        put(own.join("cgroup.subtree_control"), "");
+        put(own.join("cgroup.procs"), "");
+        put(own.join("cgroup.type"), "domain");
+        let inner = own.join("inner");
+        fs::create_dir(&inner).unwrap();
+        assert!(memory_place(&inner).is_err());
+        fs::remove_dir_all(&top).unwrap();
     }
 }

@@ -33,6 +33,9 @@ const STACK_SIZE: usize = 32 * 1024;
 /// [`StartError`] with the step that failed. Nothing is left of the attempt.
 pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
     reaper::ensure_running().map_err(StartError::prepare)?;
+    if let Some(bytes) = plan.memory_max {
+        return start_limited(plan, bytes);
+    }
     if !plan.contain {
         return start(plan, None);
     }
@@ -47,6 +50,18 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
         }
         result => result,
     }
+}
+
+/// A limit cannot be kept without a group: there is nothing to fall back to.
+fn start_limited(plan: &SpawnPlan<'_>, bytes: u64) -> Result<Process, StartError> {
+    let tree = Tree::prepare_limited(bytes)
+        .map_err(|reason| StartError::unsupported(Step::Memory, reason))?;
+    start(plan, Some(tree)).map_err(|mut error| {
+        if error.step == Step::Cgroup {
+            error.step = Step::Memory;
+        }
+        error
+    })
 }
 
 fn start(plan: &SpawnPlan<'_>, tree: Option<Tree>) -> Result<Process, StartError> {

@@ -63,6 +63,8 @@ struct Members {
     fruitless: u32,
     /// Whether the end was seen, and the control group removed.
     ended: bool,
+    /// What the control group's count said when it was removed.
+    oom_killed: Option<bool>,
 }
 
 impl Members {
@@ -137,6 +139,12 @@ impl Tree {
         })
     }
 
+    /// The same with a limit of memory in bytes, or why there can be none.
+    pub(super) fn prepare_limited(memory_max: u64) -> Result<Self, String> {
+        let group = Cgroup::create_limited(memory_max)?;
+        Ok(Self::new(Kind::Cgroup(group), 0))
+    }
+
     pub(super) fn prepare_marked() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -193,10 +201,15 @@ impl Tree {
         }
     }
 
-    /// Whether the out-of-memory killer struck in the tree's control group.
+    /// Whether the out-of-memory killer struck in the tree; `None` where the
+    /// kernel does not count that for it.
     #[must_use]
-    pub fn oom_killed(&self) -> bool {
-        matches!(&self.kind, Kind::Cgroup(group) if group.oom_killed())
+    pub fn oom_killed(&self) -> Option<bool> {
+        let members = self.members();
+        match &self.kind {
+            Kind::Cgroup(group) if !members.ended => group.oom_killed(),
+            Kind::Cgroup(_) | Kind::Marked(_) | Kind::Walk => members.oom_killed,
+        }
     }
 
     /// Sends a signal to everybody in the tree, then `SIGCONT`, so that a
@@ -250,7 +263,7 @@ impl Tree {
         let mut members = self.members();
         while !members.ended {
             members.ended = match &self.kind {
-                Kind::Cgroup(group) => end_group(group, deadline),
+                Kind::Cgroup(group) => end_group(group, deadline, &mut members.oom_killed),
                 Kind::Marked(_) | Kind::Walk => self.end_found(&mut members, deadline),
             };
             if Instant::now() >= deadline {
@@ -350,15 +363,18 @@ impl Tree {
     }
 }
 
-/// Kills a control group, waits until it is empty and removes it.
-fn end_group(group: &Cgroup, deadline: Instant) -> bool {
+/// Kills a control group, waits until it is empty, reads its count and removes it.
+fn end_group(group: &Cgroup, deadline: Instant, oom_killed: &mut Option<bool>) -> bool {
     let mut pause = Duration::from_micros(50);
     loop {
         // Refused when the group is gone, which the removal finds out as well, or
         // while there is no descriptor to open it with: then the next round may.
         let _ = group.kill();
-        if !group.is_populated() && group.remove().is_ok() {
-            return true;
+        if !group.is_populated() {
+            *oom_killed = group.oom_killed().or(*oom_killed);
+            if group.remove().is_ok() {
+                return true;
+            }
         }
         if Instant::now() >= deadline {
             return false;

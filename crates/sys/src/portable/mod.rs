@@ -6,14 +6,17 @@
 //! `FD_CLOEXEC` another thread of the program may start a child that inherits
 //! the end (our own starts exclude that by a lock).
 
+mod futex;
 mod pipes;
 mod probe;
 mod process;
 pub(crate) mod raw;
+mod shared_memory;
 mod sockets;
 mod spawn;
 mod tree;
 
+pub(crate) use futex::{NOTIFIES_ARE_COUNTED, notify, wait, wait_while};
 pub(crate) use pipes::{
     RECEIVE_WAITS, duplex_pair, forbid_handles, is_listening, pipe_pair, receive, send_quietly,
 };
@@ -22,6 +25,9 @@ pub use probe::{
     reap_strangers, thread_waited,
 };
 pub use process::Process;
+pub(crate) use shared_memory::{
+    ReadOnly, SIZES_ARE_SEALED, check_sealed, check_shared, memory_file, seal_bytes, seal_size,
+};
 pub(crate) use sockets::{
     PORTS_ARE_SHARED, abstract_name, accept, accept_queue, bind_long, reuse_udp_address, select_by,
     socket,

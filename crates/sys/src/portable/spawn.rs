@@ -26,6 +26,9 @@ pub fn fork_and_exec(plan: &SpawnPlan<'_>) -> Result<Process, StartError> {
     if plan.parent_death_signal.is_some() || plan.no_new_privs {
         return Err(StartError::errno(Step::Attributes, libc::ENOTSUP));
     }
+    if plan.memory_max.is_some() {
+        return Err(StartError::errno(Step::Memory, libc::ENOTSUP));
+    }
     let waiter = Waiter::start().map_err(StartError::prepare)?;
     let (reason, report) = pipe_pair().map_err(StartError::prepare)?;
     let mut raw = RawPlan::new(plan);
@@ -93,14 +96,16 @@ fn read_failure(reason: &OwnedFd) -> Option<StartError> {
 }
 
 fn step(number: u32) -> Step {
-    const ALL: [Step; 13] = [
+    const ALL: [Step; 15] = [
         Step::Prepare,
+        Step::Memory,
         Step::Clone,
         Step::Signals,
         Step::Session,
         Step::Cgroup,
         Step::Descriptors,
         Step::Limits,
+        Step::Nice,
         Step::Chdir,
         Step::Groups,
         Step::Gid,

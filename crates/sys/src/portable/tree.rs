@@ -30,8 +30,8 @@ impl Tree {
 
     /// There is no such counter here.
     #[must_use]
-    pub fn oom_killed(&self) -> bool {
-        false
+    pub fn oom_killed(&self) -> Option<bool> {
+        None
     }
 
     /// Sends a signal to everybody in the tree, then `SIGCONT`. Gives 1 if anybody was reached.

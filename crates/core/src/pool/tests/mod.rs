@@ -4,6 +4,7 @@
 )]
 
 mod intake;
+mod model;
 mod rules;
 mod simulation;
 

@@ -319,6 +319,26 @@ fn age_and_memory_replace_a_worker_too() {
 }
 
 #[test]
+fn a_start_that_takes_long_makes_nobody_old() {
+    let now = start();
+    let plan = Plan {
+        min: 1,
+        max_age: Some(SECOND),
+        ..Plan::new(1)
+    };
+    let mut pool = Dispatcher::new(plan).unwrap();
+    let worker = match orders(&mut pool, now)[..] {
+        [Order::Start { worker }] => worker,
+        ref other => panic!("{other:?}"),
+    };
+    let ready = now + SECOND * 2;
+    assert_eq!(orders(&mut pool, ready), []);
+    pool.started(worker, ready);
+    assert_eq!(orders(&mut pool, ready), [], "it is new");
+    assert_eq!(orders(&mut pool, ready + SECOND), [Order::Stop { worker }]);
+}
+
+#[test]
 fn a_program_that_never_starts_gives_the_tasks_back() {
     let mut now = start();
     let mut pool = Dispatcher::new(Plan::new(1)).unwrap();
