@@ -50,7 +50,7 @@ struct Inside<T, R, P> {
 
 /// A thread looks this often, in growing intervals, before it falls asleep,
 /// which costs it and who wakes it more.
-const SPINS: u32 = 6;
+const SPINS: u32 = 8;
 const YIELDS: u32 = 4;
 
 impl<T, R, P> Inbox<T, R, P> {

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{self, HandOver, HandleKind, Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Receipt, Settled};
 use procession_core::ipc::{Limits, Serialization, Shape, frame, json};
-use procession_sys::{InheritedChannel, PollFd, SendAgain};
+use procession_sys::{InheritedChannel, PollFd, Received, SendAgain};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -67,6 +67,11 @@ pub(super) struct Reader {
     inbound: Inbound<OwnedFd>,
     buffer: Vec<u8>,
 }
+
+/// How often who waits looks, in growing intervals, before it sleeps. A pool that
+/// has another task sends it within some microseconds, and to wake a sleeper
+/// costs both sides as much.
+const LOOKS: u32 = 8;
 
 /// Whether a read waits until there is something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,7 +314,7 @@ impl Reader {
         let mut handles = Vec::new();
         let (socket, buffer) = (line.socket.as_fd(), &mut self.buffer);
         let read = match wait {
-            Wait::Yes => procession_sys::receive_waiting(socket, buffer, &mut handles),
+            Wait::Yes => receive_soon(socket, buffer, &mut handles),
             Wait::No => procession_sys::receive(socket, buffer, &mut handles),
         };
         let bytes = match read {
@@ -337,6 +342,23 @@ impl Reader {
         }
         Ok(true)
     }
+}
+
+/// Looks a few times, then sleeps until there is something.
+fn receive_soon(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    handles: &mut Vec<OwnedFd>,
+) -> io::Result<Received> {
+    for look in 0..LOOKS {
+        match procession_sys::receive(socket, buffer, handles) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                (0..1 << look).for_each(|_| std::hint::spin_loop());
+            }
+            read => return read,
+        }
+    }
+    procession_sys::receive_waiting(socket, buffer, handles)
 }
 
 /// A pool that ended with our bytes unread resets the connection: the end.

@@ -81,7 +81,8 @@ where
 /// A pool over processes, with all that can be chosen about it.
 ///
 /// What the processes may use is the command's affair:
-/// [`limit`](Command::limit), [`tree`](Command::tree), [`uid`](Command::uid).
+/// [`limit`](Command::limit), [`memory_max`](Command::memory_max),
+/// [`nice`](Command::nice), [`tree`](Command::tree), [`uid`](Command::uid).
 ///
 /// ```no_run
 /// use procession::child_process::{Command, Resource};
