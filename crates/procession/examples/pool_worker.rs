@@ -137,10 +137,13 @@ fn count(running: &Running<'_, Memory, u64>) -> u64 {
 /// Asks nothing while it waits: somebody else has to hear the pool.
 fn wait_for_token(running: &Running<'_, Memory, u64>) -> u64 {
     let token = running.token();
-    running.progress(0);
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime.block_on(token.cancelled()),
-        Err(_) => return 0,
+    if tokio::runtime::Handle::try_current().is_err() {
+        return 0;
+    }
+    while !token.is_cancelled() {
+        // Again and again: where neighbours tell much, one may not fit.
+        running.progress(0);
+        std::thread::sleep(Duration::from_millis(5));
     }
     1
 }

@@ -46,7 +46,8 @@ impl<S, P> Running<'_, S, P> {
     }
 
     /// Tells how far the task is. Never waits: of what nobody has read yet the
-    /// last 64 are kept.
+    /// last 64 are kept. In a process, what does not fit into the channel since
+    /// the pool has not yet read what is older is dropped: tell again.
     pub fn progress(&self, progress: P) {
         self.link.tell(progress);
     }
