@@ -223,7 +223,8 @@ fn it_grows_and_shrinks() {
 
 /// A worker that heeds neither its channel nor a polite signal, and its process id.
 async fn stubborn(oracle: &Oracle) -> (Primary, u32) {
-    let mut command = Command::shell("trap '' TERM; while :; do sleep 1; done");
+    // Where only the shell is killed, its `sleep` ends before the oracle looks.
+    let mut command = Command::shell("trap '' TERM; while :; do sleep 0.1; done");
     command.envs([oracle.tag()]);
     let mut spec = spec(command, 1, Policy::Auto);
     spec.ready = procession::cluster::Ready::Started;
