@@ -36,14 +36,7 @@ fn scene(words: &[&str], test: impl AsyncFnOnce(&str)) {
 }
 
 async fn start(words: &[&str], oracle: &Oracle) -> (Child, String) {
-    let itself = std::env::current_exe().unwrap();
-    let example = itself
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/axum_pool");
-    assert!(example.exists(), "missing: cargo build --examples");
-    let mut command = Command::new(example);
+    let mut command = Command::new(procession_testkit::example("axum_pool"));
     command
         .arg("127.0.0.1:0")
         .args(words)

@@ -6,11 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![expect(clippy::print_stderr, reason = "what is skipped, and how far it is")]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::time::Duration;
 
 use procession::child_process::{Command, Exit, Signal, Stdio, Stop, Tree, TreeLevel};
 use procession_testkit::leaks::Oracle;
 use procession_testkit::program;
+use random::Random;
 use tokio_util::sync::CancellationToken;
 
 fn rounds(few: u32) -> u32 {
@@ -20,26 +24,7 @@ fn rounds(few: u32) -> u32 {
     })
 }
 
-/// A small generator (xorshift64*): the same seed, the same run.
-struct Random(u64);
-
 impl Random {
-    fn start() -> Self {
-        let seed = std::env::var("PROCESSION_CHAOS_SEED").map_or_else(
-            |_| u64::from(std::process::id()) << 20 | 0x9E37,
-            |seed| seed.parse().expect("PROCESSION_CHAOS_SEED is a number"),
-        );
-        eprintln!("seed: {seed}");
-        Self(seed.max(1))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
-    }
-
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         let index = usize::try_from(self.below(choices.len() as u64)).unwrap();
         choices[index]

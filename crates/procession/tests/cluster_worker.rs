@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procession::child_process::{Command, Stdio};
+use procession_testkit::example;
 use procession_testkit::leaks::{Oracle, exclusive};
 use serde::Deserialize;
 use support::{scene, tagged};
@@ -182,17 +183,4 @@ fn node() -> Option<PathBuf> {
         facts::skip("cluster_worker", "there is no Node here");
     }
     found
-}
-
-fn example(name: &str) -> PathBuf {
-    let itself = std::env::current_exe().unwrap();
-    let path = itself
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples")
-        .join(name);
-    let shown = path.display();
-    assert!(path.exists(), "missing {shown}: cargo build --examples");
-    path
 }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use procession::child_process::{Command, Resource, Signal, Stdio};
@@ -12,6 +11,7 @@ use procession::pool::{
     Call, Cause, Event, Events, Limits, Load, Payload, Pool, PoolError, Processes, Reply, Stopped,
     TaskError, node_methods, node_task,
 };
+use procession_testkit::example;
 use procession_testkit::leaks::Oracle;
 use serde_json::{Value, json};
 
@@ -31,15 +31,6 @@ fn scene(test: impl AsyncFnOnce(&Oracle)) {
     runtime.block_on(async { tokio::time::timeout(LIMIT, test(&oracle)).await.unwrap() });
     drop(runtime);
     oracle.check();
-}
-
-/// The example of this name.
-fn example(name: &str) -> PathBuf {
-    let itself = std::env::current_exe().unwrap();
-    let target = itself.ancestors().nth(2).unwrap();
-    let program = target.join("examples").join(name);
-    assert!(program.exists(), "missing: cargo build --examples");
-    program
 }
 
 fn worker(oracle: &Oracle) -> Command {

@@ -11,11 +11,13 @@
 mod ledger;
 #[path = "pool_storm/plan.rs"]
 mod plan;
+#[path = "support/random.rs"]
+mod random;
 #[path = "pool_storm/task.rs"]
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use ledger::Ledger;
 use plan::{Cancel, Climate, Fate, Plan, Verdict};
+use random::Random;
 use task::{Deed, GRACE, LEDGER, Task};
 
 const WORKERS: u32 = 4;
@@ -58,27 +61,6 @@ fn tasks(few: u64) -> u64 {
 /// After so many, a pool has all that it needs.
 fn warm_up(count: u64) -> u64 {
     count / 4
-}
-
-/// A small generator: the same seed, the same plans.
-struct Random(u64);
-
-impl Random {
-    fn start() -> Self {
-        let seed = std::env::var("PROCESSION_CHAOS_SEED").map_or_else(
-            |_| u64::from(std::process::id()) << 20 | 0x9E37,
-            |seed| seed.parse().expect("PROCESSION_CHAOS_SEED is a number"),
-        );
-        eprintln!("seed: {seed}");
-        Self(seed.max(1))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
-    }
 }
 
 fn limits(concurrency: u32) -> Limits {
@@ -148,7 +130,7 @@ fn on_a_thread(task: Task, running: &Running<'_>) -> u64 {
 
 #[test]
 fn processes_in_the_storm() {
-    let example = example();
+    let example = procession_testkit::example("pool_storm_worker");
     among_processes(tasks(4_000), 1, || {
         let mut command = Command::new(&example);
         command.ipc(Serialization::Json);
@@ -159,7 +141,7 @@ fn processes_in_the_storm() {
 /// Those that share a process with one that is deaf or panics are not lost with it.
 #[test]
 fn neighbours_in_the_storm() {
-    let example = example();
+    let example = procession_testkit::example("pool_storm_worker");
     among_processes(tasks(4_000), 3, || {
         let mut command = Command::new(&example);
         command.ipc(Serialization::Advanced);
@@ -175,14 +157,6 @@ fn modules_of_node_in_the_storm() {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pool_storm/worker.js");
     // A start of Node costs as much as thousands of tasks.
     among_processes(tasks(10_000) / 10, 1, || node_task(&module));
-}
-
-fn example() -> PathBuf {
-    let itself = std::env::current_exe().unwrap();
-    let examples = itself.ancestors().nth(2).unwrap().join("examples");
-    let path = examples.join("pool_storm_worker");
-    assert!(path.exists(), "missing: cargo build --examples");
-    path
 }
 
 #[track_caller]

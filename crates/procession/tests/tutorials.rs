@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use procession::child_process::{Child, Command, Exit, Stdio, Stop};
+use procession_testkit::example;
 use procession_testkit::leaks::Oracle;
 use procession_testkit::node;
 use rows::Run;
@@ -259,19 +260,6 @@ fn same(run: &str, name: &str, text: &str, other_name: &str, other: &str) {
         text == other,
         "{run}: {name} and {other_name} differ\n--- {name}\n{text}--- {other_name}\n{other}"
     );
-}
-
-/// Our example of that name, built next to this test.
-#[track_caller]
-fn example(name: &str) -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let path = this.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(
-        path.is_file(),
-        "no example {}: `cargo build --examples -p procession` builds it",
-        path.display()
-    );
-    path
 }
 
 /// A command that gets nothing of our environment.

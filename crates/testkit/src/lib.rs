@@ -14,4 +14,4 @@ pub mod node;
 mod program;
 pub mod wait;
 
-pub use program::program;
+pub use program::{example, program};

@@ -27,6 +27,29 @@ pub fn program() -> PathBuf {
     }
 }
 
+/// The path of an example of the tested package, built beside this test.
+///
+/// # Panics
+///
+/// When it has not been built.
+#[must_use]
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let this = env::current_exe().expect("the system knows which program this is");
+    let target = this
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in a folder of it");
+    let path = target.join("examples").join(name);
+    assert!(
+        path.is_file(),
+        "no example {}: build it with `cargo build --examples -p procession{}`",
+        path.display(),
+        flags(&this)
+    );
+    path
+}
+
 fn beside(this: &Path) -> Option<PathBuf> {
     let folders = this.ancestors().skip(1).take(2);
     folders

@@ -1,11 +1,11 @@
 //! Pools over processes: our own program, and Node with users' modules.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use procession::child_process::Command;
 use procession::ipc::Serialization;
 use procession::pool::{Cause, Limits, Pool, Stopped, TaskError, Terms, node_task};
+use procession_testkit::example;
 use procession_testkit::leaks::Oracle;
 use serde_json::{Value, json};
 
@@ -26,17 +26,6 @@ fn scene(test: impl AsyncFnOnce(&Oracle)) {
     oracle.check();
 }
 
-fn example() -> PathBuf {
-    let itself = std::env::current_exe().unwrap();
-    let path = itself
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/pool_worker");
-    assert!(path.exists(), "missing: cargo build --examples");
-    path
-}
-
 fn limits(workers: u32) -> Limits {
     let mut limits = Limits::new(1..=workers);
     limits.grace = Duration::from_secs(5);
@@ -48,7 +37,7 @@ fn program(oracle: &Oracle, limits: Limits) -> Program {
 }
 
 fn program_by(oracle: &Oracle, limits: Limits, serialization: Serialization) -> Program {
-    let mut command = Command::new(example());
+    let mut command = Command::new(example("pool_worker"));
     command.ipc(serialization).envs([oracle.tag()]);
     Pool::processes(limits, &command).unwrap()
 }
