@@ -108,16 +108,7 @@ impl Workers {
             .arg(count.to_string());
         self.set_environment(&mut command);
         let failed = |why: String| format!("{contender}, {}: {why}", scenario.name);
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            return Err(failed(output.status.to_string()));
-        }
-        let line = String::from_utf8_lossy(&output.stdout);
-        Sample::parse(&line).ok_or_else(|| failed(format!("it printed {line:?}")))
+        run_for(&mut command, Sample::parse).map_err(failed)
     }
 
     fn command(&self, contender: &str) -> Command {
@@ -154,6 +145,23 @@ impl Workers {
             );
         }
     }
+}
+
+/// Runs a round and reads the line that it prints; else says why there is none.
+pub(super) fn run_for<S>(
+    command: &mut Command,
+    parse: impl FnOnce(&str) -> Option<S>,
+) -> Result<S, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(output.status.to_string());
+    }
+    let line = String::from_utf8_lossy(&output.stdout);
+    parse(&line).ok_or_else(|| format!("it printed {line:?}"))
 }
 
 /// Builds a program with cargo and gives its path; its name goes behind the words.

@@ -1,12 +1,12 @@
 //! The programs, and one round of one contender.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::scenario::{Scenario, is_node};
-use crate::bench::worker::build;
+use crate::bench::worker::{build, run_for};
 use crate::cargo::{is_installed, root};
 use crate::interop::install_file;
 
@@ -115,16 +115,7 @@ impl Programs {
             command.env(variable, path);
         }
         let failed = |why: String| format!("{contender}, {}: {why}", scenario.name);
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            return Err(failed(output.status.to_string()));
-        }
-        let line = String::from_utf8_lossy(&output.stdout);
-        Sample::parse(&line).ok_or_else(|| failed(format!("it printed {line:?}")))
+        run_for(&mut command, Sample::parse).map_err(failed)
     }
 }
 
