@@ -13,11 +13,10 @@ mod results;
 mod scenario;
 mod worker;
 
-use std::fs;
 use std::path::PathBuf;
 
 use crate::outcome::Outcome;
-use results::Results;
+use results::{Results, save};
 use scenario::Scenario;
 use worker::Workers;
 
@@ -119,13 +118,7 @@ fn bench(arguments: &[String]) -> Result<(), String> {
         }
     }
     println!("{}", bars::table(options.bench, &results));
-    match options.json {
-        Some(file) => {
-            let json = results.to_json(&machine).to_string();
-            fs::write(&file, json).map_err(|error| format!("{}: {error}", file.display()))
-        }
-        None => Ok(()),
-    }
+    save(options.json.as_deref(), || results.to_json(&machine))
 }
 
 /// Everybody who takes part, once.

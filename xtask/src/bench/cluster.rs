@@ -10,7 +10,6 @@ mod results;
 mod tools;
 mod uneven;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::machine;
+use super::results::save;
 use crate::interop::{install, platform};
 use contender::{CONTENDERS, Contender, Server};
 use process::Cpu;
@@ -116,14 +116,9 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
     println!("{machine}\n\n{}", results.tables());
     println!("{}", results.bars(&uneven));
     println!("{}", uneven.table());
-    match options.json {
-        Some(file) => {
-            let json = json!({ "machine": machine, "samples": results.to_json(), "uneven": uneven.to_json() });
-            fs::write(&file, json.to_string())
-                .map_err(|error| format!("{}: {error}", file.display()))
-        }
-        None => Ok(()),
-    }
+    let json =
+        || json!({ "machine": machine, "samples": results.to_json(), "uneven": uneven.to_json() });
+    save(options.json.as_deref(), json)
 }
 
 /// The Node on `PATH`, and these.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::machine;
-use super::results::{markdown, shown, spread};
+use super::results::{markdown, save, shown, spread};
 use crate::cargo::{cargo, root, run as run_cargo};
 use crate::interop::install;
 
@@ -227,11 +227,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
     }
     rows.sort_by_key(|(scenario, who, _)| (scenario.connections, scenario.pipelining, *who as u8));
     println!("{}\n\n{}", machine::describe(), table(&rows));
-    match options.json {
-        Some(file) => fs::write(&file, to_json(&rows).to_string())
-            .map_err(|error| format!("{}: {error}", file.display())),
-        None => Ok(()),
-    }
+    save(options.json.as_deref(), || to_json(&rows))
 }
 
 /// A server that costs as little as it can; ended when dropped.

@@ -8,10 +8,10 @@ mod programs;
 mod results;
 mod scenario;
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::machine;
+use super::results::save;
 use programs::Programs;
 use results::Results;
 use scenario::SCENARIOS;
@@ -95,13 +95,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
         }
     }
     println!("{}", bars::table(&results));
-    match options.json {
-        Some(file) => {
-            let json = results.to_json(&machine).to_string();
-            fs::write(&file, json).map_err(|error| format!("{}: {error}", file.display()))
-        }
-        None => Ok(()),
-    }
+    save(options.json.as_deref(), || results.to_json(&machine))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -131,6 +133,15 @@ impl Results {
         }
         json!({ "machine": machine, "samples": samples })
     }
+}
+
+/// Writes what was measured to a file, if one was asked for.
+pub(super) fn save(file: Option<&Path>, json: impl FnOnce() -> Value) -> Result<(), String> {
+    let Some(file) = file else {
+        return Ok(());
+    };
+    let written = fs::write(file, json().to_string());
+    written.map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// The unit of times, and how many nanoseconds it has.
