@@ -113,8 +113,10 @@ fn all_workers_killed_at_once_refuse_nobody() {
         let report = finish(load);
         eprintln!("{policy}: {rounds} rounds, {held} held by the victims, {report}");
         assert_eq!(report.refused_or_hung(), 0, "{report}\n{}", server.log());
+        // Each of the two may stop between an accept and the note of it.
+        let unnoted = 2 * rounds as u64;
         assert!(
-            report.failures() <= held + rounds as u64,
+            report.failures() <= held + unnoted,
             "{policy}: {held} were held: {report}"
         );
         assert!(server.stop().success(), "{policy}");
