@@ -180,7 +180,8 @@ fn a_stop_waits_for_what_is_being_answered() {
         let server = stage.two(&[], &[program("http.js").to_str().unwrap()]);
         let mut load = server.load();
         load.connections = 4;
-        ask_for("/wait?n=400", &mut load);
+        // Long enough to be seen on a busy machine.
+        ask_for("/wait?n=2000", &mut load);
         let at = server.at();
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| requests(&load, 4));
