@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::ahead::Line;
 use super::balance::Load;
 use super::plan::{Held, Order, Stopped, TaskId, Verdict, WorkerId};
 use super::queue::Waiting;
@@ -20,6 +21,9 @@ impl<T> Dispatcher<T> {
         }
         while self.wants_worker() && self.starts.not_before.is_none_or(|at| at <= now) {
             self.start(now);
+        }
+        if self.plan.ahead > 0 {
+            self.look_ahead(now);
         }
         if self.state != State::Open {
             self.wind_up(now);
@@ -80,7 +84,7 @@ impl<T> Dispatcher<T> {
     }
 
     /// Notes that a worker is given a task, and when that has to end.
-    pub(super) fn begin(&mut self, worker: WorkerId, next: &Waiting<T>, now: Instant) -> Task {
+    pub(super) fn begin<X>(&mut self, worker: WorkerId, next: &Waiting<X>, now: Instant) -> Task {
         let waited = now.saturating_duration_since(next.since);
         self.stats.wait.record(waited);
         let id = next.id;
@@ -137,7 +141,7 @@ impl<T> Dispatcher<T> {
         }
     }
 
-    fn give_back(&mut self, waiting: Waiting<T>, verdict: Verdict) {
+    pub(super) fn give_back(&mut self, waiting: Waiting<T>, verdict: Verdict) {
         if let Some(expires) = waiting.expires() {
             self.alarms.remove(&(expires, Alarm::Queue(waiting.id)));
         }
@@ -250,7 +254,7 @@ impl<T> Dispatcher<T> {
         self.see_off(worker, now);
     }
 
-    fn end_given(&mut self, worker: WorkerId, id: TaskId, verdict: Verdict) {
+    pub(super) fn end_given(&mut self, worker: WorkerId, id: TaskId, verdict: Verdict) {
         self.tally.running -= 1;
         self.stats.count(verdict);
         let held = Held::By(worker);
@@ -270,6 +274,7 @@ impl<T> Dispatcher<T> {
         }
         self.tally.staff -= 1;
         self.put(worker, At::Retiring);
+        self.recall_line(worker, None);
         self.see_off(worker, now);
     }
 
@@ -287,7 +292,13 @@ impl<T> Dispatcher<T> {
             self.set_alarm(worker, alarm.map(|at| (at, Alarm::Leave(worker))));
             self.orders.push_back(Order::Stop { worker });
         } else if this.tasks.iter().all(|task| task.at == Run::GivenUp) {
-            self.kill(worker);
+            if this.line.tasks.is_empty() {
+                self.kill(worker);
+            } else if this.alarm.is_none() {
+                // What it does not give back it has begun: what we gave up has ended.
+                let alarm = now.checked_add(self.plan.grace);
+                self.set_alarm(worker, alarm.map(|at| (at, Alarm::Leave(worker))));
+            }
         }
     }
 
@@ -341,6 +352,7 @@ impl<T> Dispatcher<T> {
             id: worker,
             at: At::Starting,
             tasks: Vec::new(),
+            line: Line::default(),
             was_ready: false,
             given: 0,
             done: 0,
@@ -361,7 +373,7 @@ impl<T> Dispatcher<T> {
     /// Forgets a worker, and ends what it had.
     pub(super) fn bury(&mut self, worker: WorkerId, now: Instant) -> Option<Worker> {
         self.get(worker)?;
-        let dead = self.workers.get_mut(worker.slot as usize)?.take()?;
+        let mut dead = self.workers.get_mut(worker.slot as usize)?.take()?;
         self.tally.alive -= 1;
         match dead.at {
             At::Starting => {
@@ -387,13 +399,15 @@ impl<T> Dispatcher<T> {
                 Run::GivenUp => {}
             }
         }
+        self.lose_ahead(worker, std::mem::take(&mut dead.line));
         // What it was still to be asked or given makes no sense any more.
         self.orders.retain(|order| match order {
             Order::Start { worker: whom }
             | Order::Ask { worker: whom, .. }
+            | Order::Recall { worker: whom, .. }
             | Order::Stop { worker: whom }
             | Order::Kill { worker: whom } => *whom != worker,
-            Order::Run { .. } | Order::End { .. } | Order::Over => true,
+            Order::Run { .. } | Order::Ahead { .. } | Order::End { .. } | Order::Over => true,
         });
         Some(dead)
     }
@@ -425,8 +439,8 @@ impl<T> Dispatcher<T> {
     pub(super) fn begin_end(&mut self, now: Instant) {
         self.state = State::Destroying;
         self.empty_queue(Verdict::Closed);
-        let all: Vec<_> = self.workers.iter().flatten().map(|this| this.id).collect();
-        for worker in all {
+        for worker in self.all() {
+            self.recall_line(worker, Some(Verdict::Closed));
             let tasks = self.get(worker).map_or(0, |this| this.tasks.len());
             for at in 0..tasks {
                 self.ask(worker, at, Why::Destroyed, now);
@@ -460,11 +474,15 @@ impl<T> Dispatcher<T> {
         (this.id == worker).then_some(this)
     }
 
+    pub(super) fn all(&self) -> Vec<WorkerId> {
+        self.workers.iter().flatten().map(|this| this.id).collect()
+    }
+
     fn id_in(&self, slot: u32) -> Option<WorkerId> {
         Some(self.workers.get(slot as usize)?.as_ref()?.id)
     }
 
-    fn find(&mut self, worker: WorkerId, id: TaskId) -> Option<usize> {
+    pub(super) fn find(&mut self, worker: WorkerId, id: TaskId) -> Option<usize> {
         let tasks = &self.get(worker)?.tasks;
         tasks.iter().position(|task| task.id == id)
     }

@@ -75,7 +75,7 @@ impl<T> Dispatcher<T> {
         let opens = self.is_saturated();
         intake.next_task = self.next_task;
         if opens {
-            intake.room = self.plan.queue.saturating_sub(self.queue.len());
+            intake.room = self.plan.queue.saturating_sub(self.queued());
         }
         opens
     }

@@ -40,6 +40,7 @@
 //! ```
 
 mod advance;
+mod ahead;
 mod balance;
 mod histogram;
 mod intake;
@@ -100,6 +101,8 @@ struct Tally {
     staff: u32,
     /// Tasks that workers have and that have not ended.
     running: usize,
+    /// Tasks that were sent to busy workers, and still wait.
+    ahead: usize,
 }
 
 /// How starting goes.
@@ -127,6 +130,7 @@ struct Worker {
     id: WorkerId,
     at: At,
     tasks: Vec<Task>,
+    line: ahead::Line,
     /// Whether it ever was ready.
     was_ready: bool,
     given: u64,
@@ -269,14 +273,14 @@ impl<T> Dispatcher<T> {
         let spare = self.tally.starting + (self.plan.max - self.tally.alive);
         let spare = spare.saturating_mul(self.plan.concurrency) as usize;
         let has_idle = self.free.iter().any(|slots| !slots.is_empty());
-        self.queue.len() < self.plan.queue.saturating_add(spare)
-            || (self.queue.len() == 0 && has_idle)
+        self.queued() < self.plan.queue.saturating_add(spare) || (self.queue.len() == 0 && has_idle)
     }
 
     /// Ends a task: one that waits at once, one that runs by asking it to end.
     /// Does nothing if it has ended.
     pub fn cancel(&mut self, id: TaskId, now: Instant) {
-        if self.drop_waiting(id, Verdict::Canceled(Stopped::InQueue)) {
+        let verdict = Verdict::Canceled(Stopped::InQueue);
+        if self.drop_waiting(id, verdict) || self.end_ahead(id, verdict) {
             return self.advance(now);
         }
         let place = self.workers.iter().flatten().find_map(|worker| {
@@ -290,7 +294,11 @@ impl<T> Dispatcher<T> {
 
     /// Ends all tasks that wait.
     pub fn cancel_waiting(&mut self, now: Instant) {
-        self.empty_queue(Verdict::Canceled(Stopped::InQueue));
+        let verdict = Verdict::Canceled(Stopped::InQueue);
+        self.empty_queue(verdict);
+        for worker in self.all() {
+            self.recall_line(worker, Some(verdict));
+        }
         self.advance(now);
     }
 
@@ -322,18 +330,22 @@ impl<T> Dispatcher<T> {
     /// [`Verdict::Done`] any more; one that only finished while the pool was
     /// destroyed does.
     pub fn finished(&mut self, worker: WorkerId, id: TaskId, now: Instant) -> Option<Verdict> {
+        let Some(at) = self.find(worker, id) else {
+            let verdict = self.finished_ahead(worker, id);
+            self.advance(now);
+            return verdict;
+        };
         let this = self.get(worker)?;
-        let at = this.tasks.iter().position(|task| task.id == id)?;
         let task = this.tasks.swap_remove(at);
         let active = this.tasks.len();
         let is_up = this.at == At::Up;
+        let time = now.saturating_duration_since(task.since);
         this.done += 1;
         this.changed = now;
+        this.line.ran(time);
         self.starts.failures = 0;
         self.disarm(task.alarm);
-        self.stats
-            .run
-            .record(now.saturating_duration_since(task.since));
+        self.stats.run.record(time);
         let verdict = match task.at {
             Run::GivenUp => None,
             Run::Going | Run::Asked(Why::Destroyed) => Some(Verdict::Done),
@@ -345,6 +357,10 @@ impl<T> Dispatcher<T> {
         }
         if is_up {
             self.withdraw(worker.slot, active + 1);
+        }
+        if active == 0 {
+            self.next_in_line(worker, now);
+        } else if is_up {
             self.offer(worker.slot, active);
         } else {
             self.see_off(worker, now);
@@ -397,7 +413,7 @@ impl<T> Dispatcher<T> {
         is_usual
             && self.get(worker).is_some_and(|this| {
                 let own = this.tasks.first().is_some_and(|task| task.is_going(id));
-                own && this.at == At::Up && this.given + 1 < most
+                own && this.at == At::Up && !this.line.is_used() && this.given + 1 < most
             })
     }
 
@@ -419,8 +435,7 @@ impl<T> Dispatcher<T> {
 
     /// Replaces all workers, each as soon as it has finished what it has.
     pub fn recycle(&mut self, now: Instant) {
-        let all: Vec<_> = self.workers.iter().flatten().map(|this| this.id).collect();
-        for worker in all {
+        for worker in self.all() {
             self.recycle_worker(worker, now);
         }
     }
@@ -480,13 +495,19 @@ impl<T> Dispatcher<T> {
     /// Tasks that wait for a worker.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.tally.ahead
+    }
+
+    /// Whether what was left at an [`Intake`] is next.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.queue.len() == 0
     }
 
     /// Whether every task that was accepted has ended.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.queue.len() == 0 && self.tally.running == 0
+        self.queued() == 0 && self.tally.running == 0
     }
 
     /// Whether [`Order::Over`] was given, or is about to be.
@@ -513,7 +534,7 @@ impl<T> Dispatcher<T> {
             workers: self.tally.alive,
             starting: self.tally.starting,
             idle: u32::try_from(idle).unwrap_or(u32::MAX),
-            queued: self.queue.len(),
+            queued: self.queued(),
             running: self.tally.running,
             concurrency: self.plan.concurrency,
             lifetime: self.stats.lifetime + alive,

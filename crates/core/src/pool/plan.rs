@@ -24,6 +24,15 @@ pub struct Plan {
     pub max: u32,
     /// Tasks that one worker has at a time. 1 is usual.
     pub concurrency: u32,
+    /// Tasks that a busy worker may be sent, so that it goes on with the next
+    /// without being told; 0: none. They wait as others do, can be cancelled,
+    /// and come back when their worker dies or another is idle. Only workers
+    /// that [give them back](super::Dispatcher::takes_ahead) get any, as long as
+    /// each of their tasks takes less than 1 ms, and only where tasks are served
+    /// in the order in which they came, one at a time, without a balance,
+    /// without a limit of tasks or memory for a worker. A task that may not
+    /// wait for ever is not sent, nor what came after it.
+    pub ahead: u32,
     /// Tasks that may wait, beside those for which a worker is or can be
     /// started. 0: only what a worker can take is accepted.
     pub queue: usize,
@@ -61,6 +70,7 @@ impl Plan {
             min: 1.min(max),
             max,
             concurrency: 1,
+            ahead: 0,
             queue: 1000,
             discipline: Discipline::Fifo,
             idle: Duration::from_secs(30),
@@ -204,6 +214,22 @@ pub enum Order<T> {
         id: TaskId,
         /// What was submitted.
         task: T,
+    },
+    /// Send it a task while it has another. It begins by itself, in this order.
+    Ahead {
+        /// Who is to run it next.
+        worker: WorkerId,
+        /// Its number.
+        id: TaskId,
+        /// What was submitted.
+        task: T,
+    },
+    /// Get a task back that was sent ahead; say `recalled` if it has not begun.
+    Recall {
+        /// Who has it.
+        worker: WorkerId,
+        /// Which one.
+        id: TaskId,
     },
     /// Ask a running task to end. It still has to be `finished`.
     Ask {

@@ -200,6 +200,28 @@ impl<T> Queue<T> {
         next
     }
 
+    /// Who is next, if this holds of it; first come, first served only.
+    pub(super) fn pop_if(&mut self, is_meant: impl Fn(&Waiting<T>) -> bool) -> Option<Waiting<T>> {
+        let Line::Arrival { places, .. } = &self.line else {
+            return None;
+        };
+        let next = places.front()?.1.as_ref()?;
+        if is_meant(next) { self.pop() } else { None }
+    }
+
+    /// Gives one that was taken its old place; first come, first served only.
+    pub(super) fn put_back(&mut self, waiting: Waiting<T>) {
+        let id = waiting.id;
+        let Line::Arrival { places, .. } = &mut self.line else {
+            return self.push(waiting, 0);
+        };
+        self.len += 1;
+        match places.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(at) => places[at].1 = Some(waiting),
+            Err(at) => places.insert(at, (id, Some(waiting))),
+        }
+    }
+
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Waiting<T>> {
         let gone = match &mut self.line {
             Line::Arrival { places, .. } => {

@@ -3,6 +3,7 @@
     reason = "a test names what it expects"
 )]
 
+mod ahead;
 mod intake;
 mod model;
 mod rules;

@@ -295,6 +295,7 @@ impl Model {
             match order {
                 Order::Start { worker } => self.begin_start(worker),
                 Order::Run { worker, id, .. } => self.run(worker, id),
+                Order::Ahead { .. } | Order::Recall { .. } => panic!("nobody takes any"),
                 Order::Ask { worker, id } => self.ask(worker, id, cause),
                 Order::End { id, verdict, held } => {
                     match held {
@@ -451,7 +452,8 @@ impl Model {
             self.failures += 1;
             let pause = MS * 100 * 2_u32.pow((self.failures - 1).min(16));
             self.pause = Some(self.now + pause);
-            let has_staff = self.workers.values().any(|w| !w.is_closed);
+            let takes_more = |w: &ModelWorker| !w.is_closed && !self.is_worn(w);
+            let has_staff = self.workers.values().any(takes_more);
             self.gave_up |= self.failures >= self.plan.start_attempts && !has_staff;
         }
         self.dead.insert(id, dead);

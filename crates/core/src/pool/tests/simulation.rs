@@ -1,6 +1,6 @@
 //! Whole pools in virtual time: workers that are slow, deaf, or die.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -27,6 +27,9 @@ enum Event {
     Ready(WorkerId),
     Gone(WorkerId),
     Finish(WorkerId, TaskId),
+    /// The pool hears of a task that has ended.
+    Told(WorkerId),
+    Recall(WorkerId, TaskId),
     Submit,
     Cancel(TaskId),
     Recycle,
@@ -44,6 +47,13 @@ struct World {
     /// Who is there, and what it runs.
     alive: BTreeMap<WorkerId, BTreeMap<TaskId, u32>>,
     killed: BTreeSet<WorkerId>,
+    /// What they were sent ahead.
+    lines: BTreeMap<WorkerId, VecDeque<(TaskId, u32)>>,
+    /// What they have ended, and the pool has not heard of.
+    untold: BTreeMap<WorkerId, VecDeque<TaskId>>,
+    /// Tasks that were sent ahead, and those of them that came back.
+    sent: u32,
+    came_back: u32,
     /// Accepted, and not ended.
     open: BTreeMap<TaskId, u32>,
     ran: BTreeSet<TaskId>,
@@ -73,6 +83,10 @@ impl World {
             count: 0,
             alive: BTreeMap::new(),
             killed: BTreeSet::new(),
+            lines: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            sent: 0,
+            came_back: 0,
             open: BTreeMap::new(),
             ran: BTreeSet::new(),
             given_up: BTreeSet::new(),
@@ -100,8 +114,12 @@ impl World {
         self.draw(100) < of_100
     }
 
-    fn later(&mut self, most_ms: u64, event: Event) {
-        let after = Duration::from_millis(self.draw(most_ms) + 1);
+    /// After at most so many steps: of a millisecond, or short ones with now and
+    /// then a long one where tasks have to be short to be sent ahead.
+    fn later(&mut self, most: u64, event: Event) {
+        let is_fine = self.pool.plan().ahead > 0 && !self.chance(3);
+        let step = if is_fine { MS / 50 } else { MS };
+        let after = step * u32::try_from(self.draw(most) + 1).unwrap();
         self.count += 1;
         self.events.insert((self.now + after, self.count, event));
     }
@@ -143,8 +161,12 @@ impl World {
                     self.later(50, event);
                 }
                 Order::Run { worker, id, task } => self.run(worker, id, task),
+                Order::Ahead { worker, id, task } => self.send(worker, id, task),
+                Order::Recall { worker, id } => self.later(3, Event::Recall(worker, id)),
                 Order::Ask { worker, id } => {
-                    assert!(self.alive[&worker].contains_key(&id));
+                    let is_untold = |ids: &VecDeque<TaskId>| ids.contains(&id);
+                    let has_it = self.alive[&worker].contains_key(&id);
+                    assert!(has_it || self.untold.get(&worker).is_some_and(is_untold));
                     if !self.chance(self.habits.deaf) {
                         self.later(90, Event::Finish(worker, id));
                     }
@@ -174,7 +196,8 @@ impl World {
     fn run(&mut self, worker: WorkerId, id: TaskId, task: u32) {
         assert!(self.ran.insert(id), "{id:?} ran twice");
         assert_eq!(self.open.get(&id), Some(&task));
-        if self.pool.plan().discipline == Discipline::Fifo {
+        let plan = self.pool.plan();
+        if plan.discipline == Discipline::Fifo && (plan.ahead == 0 || plan.max == 1) {
             assert!(self.last_run < Some(id), "overtaken");
             self.last_run = Some(id);
         }
@@ -186,6 +209,54 @@ impl World {
         } else if !self.chance(self.habits.deaf / 2) {
             self.later(60, Event::Finish(worker, id));
         }
+    }
+
+    /// A worker that has nothing to do begins at once.
+    fn send(&mut self, worker: WorkerId, id: TaskId, task: u32) {
+        assert!(!self.ran.contains(&id));
+        let line = self.lines.entry(worker).or_default();
+        line.push_back((id, task));
+        assert!(line.len() <= self.pool.plan().ahead as usize);
+        self.sent += 1;
+        self.go_on(worker);
+    }
+
+    fn go_on(&mut self, worker: WorkerId) {
+        if self.alive[&worker].is_empty()
+            && let Some(line) = self.lines.get_mut(&worker)
+            && let Some((id, task)) = line.pop_front()
+        {
+            self.run(worker, id, task);
+        }
+    }
+
+    fn give_back(&mut self, worker: WorkerId, id: TaskId) {
+        let line = self.lines.entry(worker).or_default();
+        if let Some(at) = line.iter().position(|(own, _)| *own == id)
+            && let Some((id, task)) = line.remove(at)
+        {
+            self.came_back += 1;
+            let left = self.pool.recalled(worker, id, task, self.now);
+            assert_eq!(left.is_some(), !self.open.contains_key(&id));
+        }
+    }
+
+    /// All that it has said is heard, and what it has not begun is ours again.
+    fn die(&mut self, worker: WorkerId) {
+        self.pool.takes_ahead(worker, false, self.now);
+        self.carry_out();
+        while self.untold.get(&worker).is_some_and(|ids| !ids.is_empty()) {
+            self.told(worker);
+        }
+        self.enter();
+        let line = self.lines.remove(&worker).unwrap_or_default();
+        for (id, task) in line {
+            self.came_back += 1;
+            let left = self.pool.recalled(worker, id, task, self.now);
+            assert_eq!(left.is_some(), !self.open.contains_key(&id));
+        }
+        self.alive.remove(&worker);
+        self.pool.gone(worker, self.now);
     }
 
     fn end(&mut self, id: TaskId, verdict: Verdict, held: &Held<u32>) {
@@ -208,6 +279,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Finish(worker, id) => return self.finish(worker, id),
+            Event::Told(worker) => return self.told(worker),
             Event::Submit => return self.submit(),
             _ => self.enter(),
         }
@@ -216,18 +288,22 @@ impl World {
             Event::Ready(worker) => {
                 if self.alive.contains_key(&worker) {
                     self.pool.started(worker, now);
+                    if self.pool.plan().ahead > 0 {
+                        self.pool.takes_ahead(worker, true, now);
+                    }
                 }
             }
             Event::Gone(worker) => {
-                if self.alive.remove(&worker).is_some() {
-                    self.pool.gone(worker, now);
+                if self.alive.contains_key(&worker) {
+                    self.die(worker);
                 }
                 // Once more does no harm.
                 self.pool.gone(worker, now);
             }
             Event::Cancel(id) => self.pool.cancel(id, now),
+            Event::Recall(worker, id) => self.give_back(worker, id),
             Event::Recycle => self.pool.recycle(now),
-            Event::Finish(..) | Event::Submit => unreachable!("see above"),
+            Event::Finish(..) | Event::Told(_) | Event::Submit => unreachable!("see above"),
         }
         self.carry_out();
     }
@@ -238,7 +314,20 @@ impl World {
         if had.is_none() {
             return;
         }
-        if self.pool.queued() == 0 || !self.takes_in {
+        self.untold.entry(worker).or_default().push_back(id);
+        if self.pool.plan().ahead == 0 {
+            return self.told(worker);
+        }
+        self.go_on(worker);
+        self.later(3, Event::Told(worker));
+    }
+
+    fn told(&mut self, worker: WorkerId) {
+        let told = self.untold.get_mut(&worker).and_then(VecDeque::pop_front);
+        let Some(id) = told else {
+            return;
+        };
+        if self.pool.is_short() || !self.takes_in {
             self.pool.collect(&mut self.intake);
             self.takes_in = self.pool.allow(&mut self.intake);
         }
@@ -358,8 +447,11 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         prop::option::of(1_u64..5),
         prop::option::of((20_u64..300).prop_map(Duration::from_millis)),
     );
-    (sizes, discipline, recycle).prop_map(
-        |((min, more, concurrency, queue), discipline, (max_tasks, max_age))| Plan {
+    // Most of what rules it out is likely.
+    let ahead = prop_oneof![1 => Just(0_u32), 1 => 1_u32..6];
+    (sizes, discipline, recycle, ahead).prop_map(
+        |((min, more, concurrency, queue), discipline, (max_tasks, max_age), ahead)| Plan {
+            ahead,
             min,
             max: min + more,
             concurrency,
@@ -466,4 +558,37 @@ fn a_busy_pool_is_left_alone() {
     assert_eq!(world.pool.stats(world.now).ended(), 4_000);
     assert!(world.left > 3_000, "{} were left", world.left);
     assert!(world.went_on > 3_000, "{} times", world.went_on);
+}
+
+#[test]
+fn what_was_sent_ahead_runs_once_or_comes_back() {
+    let plan = Plan {
+        queue: 20_000,
+        ahead: 8,
+        grace: MS * 50,
+        run_timeout: Some(MS * 200),
+        ..Plan::new(3)
+    };
+    let habits = Habits {
+        seed: 7,
+        bad_starts: 1,
+        deadly: 1,
+        deaf: 5,
+        stubborn: 1,
+        canceled: 10,
+    };
+    let mut world = World::new(plan, habits);
+    for _ in 0..20_000 {
+        world.later(20_000, Event::Submit);
+    }
+    for _ in 0..50 {
+        world.later(20_000, Event::Recycle);
+    }
+    world.live();
+    assert!(world.open.is_empty());
+    let stats = world.pool.stats(world.now);
+    assert_eq!(stats.ended(), 20_000, "{stats:?}");
+    assert!(stats.lost > 20 && stats.killed > 5, "{stats:?}");
+    let (sent, back) = (world.sent, world.came_back);
+    assert!(sent > 5_000 && back > 200, "{sent} sent, {back} came back");
 }
