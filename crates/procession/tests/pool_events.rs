@@ -1,7 +1,9 @@
 //! What a pool of threads tells of itself.
 #![forbid(unsafe_code)]
 
-use procession::pool::{Cause, Event, Limits, Pool, PoolError, Running, Threads};
+use std::sync::{Mutex, mpsc};
+
+use procession::pool::{Cause, Event, Limits, Pool, PoolError, Running, TaskError, Threads};
 
 #[test]
 fn the_life_of_each_thread_is_told() {
@@ -65,6 +67,28 @@ fn a_thread_that_was_never_ready_says_why() {
     };
     let cause = Cause::Other("init failed: no ink".to_owned());
     assert_eq!(death.cause, cause);
+    pool.close_blocking();
+}
+
+#[test]
+fn a_pool_whose_last_task_never_ran_is_drained_too() {
+    let (open, gate) = mpsc::sync_channel::<()>(0);
+    let gate = Mutex::new(gate);
+    let pool = Threads::new(Limits::new(1..=1))
+        .init(move |_slot| {
+            // Until the test has ended.
+            let _ = gate.lock().map(|gate| gate.recv());
+            Ok(())
+        })
+        .start(|n: u32, _: &mut Running<'_>| n)
+        .unwrap();
+    let mut events = pool.events();
+    let task = pool.try_run(1).unwrap();
+    task.cancel();
+    let error = task.wait_blocking().unwrap_err();
+    assert!(matches!(error, TaskError::CanceledInQueue(1)), "{error:?}");
+    while !matches!(events.next_blocking(), Some(Event::Drained)) {}
+    drop(open);
     pool.close_blocking();
 }
 

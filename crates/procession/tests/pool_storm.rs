@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![expect(clippy::print_stderr, reason = "the seed, and what came of it")]
 
+#[path = "pool_storm/ahead.rs"]
+mod ahead;
 #[path = "pool_storm/ledger.rs"]
 mod ledger;
 #[path = "pool_storm/plan.rs"]

@@ -69,18 +69,26 @@ impl<T> Dispatcher<T> {
         let this = self.get(worker).expect("it is in its slot");
         let active = this.tasks.len();
         this.tasks.push(task);
-        let given = this.given;
-        let is_last = self.plan.max_tasks.is_some_and(|most| given >= most);
         self.withdraw(slot, active);
-        if is_last {
-            self.stats.recycled += 1;
-            self.retire(worker, now);
-        } else {
+        if !self.retire_worn(worker, now) {
             self.offer(slot, active + 1);
         }
         self.tally.running += 1;
         let (id, task) = (waiting.id, waiting.task);
         self.orders.push_back(Order::Run { worker, id, task });
+    }
+
+    /// Who has its last task takes no more.
+    pub(super) fn retire_worn(&mut self, worker: WorkerId, now: Instant) -> bool {
+        let most = self.plan.max_tasks.unwrap_or(u64::MAX);
+        let is_worn = self
+            .get(worker)
+            .is_some_and(|this| this.given >= most && this.at == At::Up);
+        if is_worn {
+            self.stats.recycled += 1;
+            self.retire(worker, now);
+        }
+        is_worn
     }
 
     /// Notes that a worker is given a task, and when that has to end.

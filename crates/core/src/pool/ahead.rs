@@ -148,6 +148,7 @@ impl<T> Dispatcher<T> {
         self.tally.running += 1;
         if let Some(this) = self.get(worker) {
             this.tasks.push(task);
+            self.retire_worn(worker, now);
         }
         match ahead.recall {
             Recall::End(Verdict::Canceled(_)) => self.ask(worker, 0, Why::Canceled, now),
@@ -177,7 +178,6 @@ impl<T> Dispatcher<T> {
         self.state == State::Open
             && self.plan.ahead > 0
             && self.plan.concurrency == 1
-            && self.plan.max_tasks.is_none()
             && self.plan.max_memory.is_none()
             && self.queue.is_fifo()
             && self.balance.is_none()
@@ -196,13 +196,30 @@ impl<T> Dispatcher<T> {
         Some(shortest.id.slot)
     }
 
+    /// Whether somebody might be sent a task that comes now.
+    pub(super) fn has_open_line(&self) -> bool {
+        let most = self.plan.ahead as usize / 2;
+        let mut workers = self.workers.iter().flatten();
+        let is_open = |this: &Worker| this.is_quick() && this.line.tasks.len() <= most;
+        self.sends_ahead() && workers.any(is_open)
+    }
+
     /// Sends one worker its share of what waits; says whether that is anything.
     fn fill(&mut self, slot: u32) -> bool {
         let share = self.queue.len().div_ceil(self.plan.max as usize);
         let Some(this) = self.workers.get_mut(slot as usize).and_then(Option::as_mut) else {
             return false;
         };
-        let room = (self.plan.ahead as usize).saturating_sub(this.line.tasks.len());
+        let line = this.line.tasks.len();
+        let room = (self.plan.ahead as usize).saturating_sub(line);
+        let left = self
+            .plan
+            .max_tasks
+            .map(|most| most.saturating_sub(this.given));
+        let left = left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        let room = room.min(left.saturating_sub(line));
         let before = self.tally.ahead;
         for _ in 0..room.min(share) {
             // One that may leave the queue by itself stays where that is simple.
@@ -320,14 +337,17 @@ impl Ahead {
 }
 
 impl Worker {
+    fn is_quick(&self) -> bool {
+        self.line.is_open && self.line.last_run.is_some_and(|time| time < SHORT)
+    }
+
     /// Whether it is quick, and was all the time.
     fn may_take(&self, now: Instant) -> bool {
-        let is_quick = |task: &Task| {
+        let is_new = |task: &Task| {
             task.at == Run::Going && now.saturating_duration_since(task.since) < SHORT
         };
         self.at == At::Up
-            && self.line.is_open
-            && self.line.last_run.is_some_and(|time| time < SHORT)
-            && matches!(self.tasks.as_slice(), [task] if is_quick(task))
+            && self.is_quick()
+            && matches!(self.tasks.as_slice(), [task] if is_new(task))
     }
 }

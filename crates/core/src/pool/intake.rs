@@ -90,6 +90,7 @@ impl<T> Dispatcher<T> {
             && self.queue.is_fifo()
             && self.balance.is_none()
             && self.least_busy().is_none()
+            && !self.has_open_line()
     }
 }
 

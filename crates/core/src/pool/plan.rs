@@ -29,8 +29,8 @@ pub struct Plan {
     /// and come back when their worker dies or another is idle. Only workers
     /// that [give them back](super::Dispatcher::takes_ahead) get any, as long as
     /// each of their tasks takes less than 1 ms, and only where tasks are served
-    /// in the order in which they came, one at a time, without a balance,
-    /// without a limit of tasks or memory for a worker. A task that may not
+    /// in the order in which they came, one at a time, without a balance and
+    /// without a limit of memory for a worker. A task that may not
     /// wait for ever is not sent, nor what came after it.
     pub ahead: u32,
     /// Tasks that may wait, beside those for which a worker is or can be

@@ -215,7 +215,7 @@ impl Sender {
     ///
     /// `send`, whose queue has no bound and which never waits.
     pub async fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        let mut rest = match self.encode_and_push(message, usize::MAX)? {
+        let mut rest = match self.encode_and_push(message, usize::MAX, |_| true)? {
             Pushed::Done => return Ok(()),
             Pushed::Full(frame) => frame,
         };
@@ -228,19 +228,20 @@ impl Sender {
     ///
     /// As [`Sender::send`], and [`SendError::Full`].
     pub fn try_send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), SendError> {
-        match self.encode_and_push(message, usize::MAX)? {
+        match self.encode_and_push(message, usize::MAX, |_| true)? {
             Pushed::Done => Ok(()),
             Pushed::Full(_) => Err(self.full(None)),
         }
     }
 
     /// As [`Sender::try_send`], for a peer whose limits are ours: what we would
-    /// not take is not sent.
+    /// not take is not sent. Nor is one of a length for which there is no room by this.
     pub(crate) fn try_send_within_limits<T: Serialize + ?Sized>(
         &self,
         message: &T,
+        has_room: impl FnOnce(usize) -> bool,
     ) -> Result<(), SendError> {
-        match self.encode_and_push(message, self.shared.limits.max_frame)? {
+        match self.encode_and_push(message, self.shared.limits.max_frame, has_room)? {
             Pushed::Done => Ok(()),
             Pushed::Full(_) => Err(self.full(None)),
         }
@@ -383,6 +384,7 @@ impl Sender {
         &self,
         message: &T,
         most: usize,
+        has_room: impl FnOnce(usize) -> bool,
     ) -> Result<Pushed, SendError> {
         SCRATCH.with_borrow_mut(|(scratch, usual)| {
             scratch.clear();
@@ -394,6 +396,9 @@ impl Sender {
                 return Err(self.cannot_encode(EncodeError::TooLong, None));
             }
             *usual = scratch.len();
+            if !has_room(scratch.len()) {
+                return Ok(Pushed::Full(std::mem::take(scratch)));
+            }
             let pushed = match self.shared.push(scratch) {
                 Ok(()) => Ok(Pushed::Done),
                 Err(NotSent::Full(_)) => Ok(Pushed::Full(std::mem::take(scratch))),

@@ -14,7 +14,6 @@ use super::Handle;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Blob,
-    #[cfg(feature = "worker-threads")]
     Cells,
 }
 
@@ -24,7 +23,6 @@ impl Content {
     fn label(self) -> &'static [u8; LENGTH] {
         match self {
             Self::Blob => b"PRCSN\x01\0b",
-            #[cfg(feature = "worker-threads")]
             Self::Cells => b"PRCSN\x01\0c",
         }
     }

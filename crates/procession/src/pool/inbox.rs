@@ -16,6 +16,14 @@ pub(super) type Post<T, R, P> = Arc<Inbox<T, R, P>>;
 
 pub(super) enum Mail<T, R, P> {
     Run(Assignment<T, R, P>),
+    /// It may be sent tasks while it has one.
+    Claims,
+    /// To be run after what it has.
+    Ahead(Assignment<T, R, P>),
+    /// Get this task back, if it has not begun.
+    Recall {
+        id: TaskId,
+    },
     /// Ask this task to end. Threads see it in their ticket.
     Cancel {
         id: TaskId,
@@ -95,9 +103,9 @@ impl<T, R, P> Inbox<T, R, P> {
     pub(super) fn next_task_blocking(&self) -> Option<Assignment<T, R, P>> {
         loop {
             match self.next_blocking() {
-                Mail::Run(assignment) => return Some(assignment),
-                // It sees that in its ticket.
-                Mail::Cancel { .. } => {}
+                Mail::Run(assignment) | Mail::Ahead(assignment) => return Some(assignment),
+                // It sees that in its ticket. The rest is for processes.
+                Mail::Cancel { .. } | Mail::Claims | Mail::Recall { .. } => {}
                 Mail::Stop => return None,
             }
         }
@@ -121,6 +129,11 @@ impl<T, R, P> Inbox<T, R, P> {
             }
             inside = self.bell.wait_blocking(inside, None);
         }
+    }
+
+    /// What is there.
+    pub(super) fn try_next(&self) -> Option<Mail<T, R, P>> {
+        self.lock().mail.pop_front()
     }
 
     /// Waits for the next, in a task. Nothing is lost when it is dropped.

@@ -94,6 +94,7 @@ impl Limits {
             min: *self.workers.start(),
             max: *self.workers.end(),
             concurrency: self.concurrency,
+            ahead: 0,
             queue: self.queue,
             discipline: self.discipline,
             idle: self.idle,

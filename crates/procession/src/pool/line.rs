@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use super::payload;
 use super::processes::chain;
-use super::wire::{FromWorker, SHARES};
+use super::wire::{CLAIMS, FromWorker, SHARES};
 use super::worker::ServeError;
 use crate::ipc::{DecodeError, EncodeError, FromEnvError};
 
@@ -44,6 +44,8 @@ pub(super) struct Line {
     limits: Limits,
     /// Whether the pool takes blobs.
     shares: bool,
+    /// Whether it has tasks come ahead.
+    takes_ahead: bool,
     out: Mutex<Out>,
 }
 
@@ -101,6 +103,7 @@ impl Line {
             serialization,
             limits: Limits::default(),
             shares: std::env::var_os(SHARES).is_some(),
+            takes_ahead: std::env::var_os(CLAIMS).is_some_and(|it| it == "1"),
             out: Mutex::new(Out {
                 half: Outbound::new(serialization),
                 parcels: Vec::new(),
@@ -124,6 +127,15 @@ impl Line {
     pub(super) fn shut(&self) {
         // It may be gone already, which is as well.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    pub(super) fn takes_ahead(&self) -> bool {
+        self.takes_ahead
+    }
+
+    /// Whether the pool can read all that was sent.
+    pub(super) fn is_written(&self) -> bool {
+        self.out().half.is_written()
     }
 
     fn out(&self) -> MutexGuard<'_, Out> {
@@ -238,6 +250,14 @@ impl Line {
         self.write(&mut out.half, Wait::Yes)
     }
 
+    /// Sends a word.
+    pub(super) fn say(&self, word: &FromWorker<(), ()>) {
+        let mut letter = Letter::default();
+        // A word can be written, and who is gone is met by the read.
+        let _ = self.encode(word, &mut letter);
+        let _ = self.send(&mut letter);
+    }
+
     /// Sends a letter if the pool has read what was sent before.
     pub(super) fn offer(&self, letter: &mut Letter) {
         let mut out = self.out();
@@ -287,11 +307,7 @@ impl Line {
         drop(out);
         if let (Settled::Refused(..), Some(id)) = (settled, id) {
             let message = "its result cannot be sent: the pool did not receive it".to_owned();
-            let mut letter = Letter::default();
-            let failed = FromWorker::<(), ()>::Failed { id, message };
-            // Text can be written, and who is gone is met by the read.
-            let _ = self.encode(&failed, &mut letter);
-            let _ = self.send(&mut letter);
+            self.say(&FromWorker::Failed { id, message });
         }
     }
 }

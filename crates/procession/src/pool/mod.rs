@@ -37,7 +37,9 @@
 //! queue has a bound, an idle worker stays for a while, cancelling asks before
 //! it uses force, the order is strict, and a panic is the task's alone.
 
+mod ahead;
 mod call;
+mod claims;
 mod death;
 mod error;
 mod events;

@@ -164,6 +164,11 @@ pub(super) fn write<X>(
     Ok((written, writer.map(BlobWriter::finish).transpose()?))
 }
 
+/// Whether the message that is being written has large payloads.
+pub(super) fn is_shared() -> bool {
+    OUT.with_borrow(|outgoing| outgoing.as_ref().is_some_and(|it| it.writer.is_some()))
+}
+
 /// Reads a message, with what its large payloads are in; says whether that is missing.
 pub(super) fn read<X>(blob: Option<Blob>, decode: impl FnOnce() -> X) -> (X, bool) {
     struct Reset;

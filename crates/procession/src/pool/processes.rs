@@ -11,18 +11,22 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Pool;
+use super::claims;
 use super::inbox::Bell;
 use super::limits::{Limits, PoolError};
 use super::rules::Rules;
 use super::shared::Shared;
 use super::state::Force;
 use super::tended::Tended;
-use super::wire::{CONCURRENCY, NAME, SHARES, SLOT};
+use super::wire::{CLAIMS, CONCURRENCY, NAME, SHARES, SLOT};
 use crate::child_process::{Command, MaxBuffer, Signal, Stdio};
 use crate::ipc::Serialization;
 
 /// How much of a worker's last words an error tells.
 const LAST_WORDS: usize = 4096;
+
+/// Tasks that a busy worker is sent.
+const AHEAD: u32 = 8;
 
 /// In the place of an export's name.
 const ALL_EXPORTS: &str = "*";
@@ -106,6 +110,7 @@ pub struct Processes<T> {
     limits: Limits,
     command: Command,
     name: String,
+    ahead: u32,
     rules: Rules<T>,
 }
 
@@ -117,6 +122,7 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
             limits,
             command: command.clone(),
             name: "pool".to_owned(),
+            ahead: AHEAD,
             rules: Rules::none(),
         }
     }
@@ -126,6 +132,23 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
+        self
+    }
+
+    /// How many tasks a busy [`Worker`](super::Worker) is sent, so that it goes on
+    /// with the next without being told: 8 by default, 15 at most, 0 for none.
+    ///
+    /// They wait as others do: cancelled, they never begin; when their worker
+    /// dies, or takes longer and another is free, they go to another. Only of
+    /// two that were sent to two workers, the later one may begin a moment
+    /// earlier. None are sent where tasks take a millisecond or more, or are
+    /// longer than 8 KiB; nor with a rank, a balance, another discipline than
+    /// first come first served, a concurrency above 1, or a limit of memory for
+    /// a worker; nor one that has a time limit in the queue, and
+    /// what came after it. Linux only.
+    #[must_use]
+    pub fn ahead(mut self, tasks: u32) -> Self {
+        self.ahead = tasks.min(claims::MOST);
         self
     }
 
@@ -164,7 +187,12 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
         let runtime =
             tokio::runtime::Handle::try_current().map_err(|_no_runtime| PoolError::NoRuntime)?;
         let limits = self.limits;
-        let machine = self.rules.rule(Dispatcher::new(limits.plan())?);
+        let mut plan = limits.plan();
+        if claims::CAN_BE_SHARED {
+            plan.ahead = self.ahead;
+        }
+        let takes_ahead = plan.ahead > 0 && plan.concurrency == 1;
+        let machine = self.rules.rule(Dispatcher::new(plan)?);
         let is_weighed = limits.max_memory.is_some();
         if is_weighed {
             procession_sys::process_load(std::process::id()).map_err(PoolError::Weigh)?;
@@ -177,6 +205,7 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
             .kill_on_drop()
             .env(NAME, &self.name)
             .env(SHARES, 1)
+            .env(CLAIMS, u8::from(takes_ahead))
             .env(CONCURRENCY, limits.concurrency);
         let keeper = Keeper {
             shared: Arc::clone(&shared),

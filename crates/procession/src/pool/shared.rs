@@ -93,9 +93,12 @@ impl<T, R, P> Shared<T, R, P> {
         let now = Instant::now();
         let mut state = self.lock_all();
         let now = state.clock.after(now);
+        let was_busy = self.feed.is_on() && !state.machine.is_drained();
         let said = tell(&mut state, now);
         self.settle(&mut state, me, now, &mut after);
+        let is_drained = was_busy && state.machine.is_drained();
         drop(state);
+        self.tell_if(is_drained);
         self.happen(after);
         said
     }
@@ -173,7 +176,7 @@ impl<T, R, P> Shared<T, R, P> {
         let mut after = After::default();
         let mut state = self.lock();
         let now = state.clock.after(now);
-        if state.machine.queued() == 0 || !state.takes_in {
+        if state.machine.is_short() || !state.takes_in {
             let mut intake = self.intake();
             state.machine.collect(&mut intake);
             state.takes_in = state.machine.allow(&mut intake);
@@ -215,18 +218,15 @@ impl<T, R, P> Shared<T, R, P> {
             worker,
             death: death.clone(),
         });
-        let was_last = self.with(None, |state, now| {
+        self.with(None, |state, now| {
             if let Some(death) = death {
                 state.failure = death;
             }
             state.abandoned.remove(&worker);
             state.stuck.retain(|stuck| *stuck != worker);
             state.chores.join.push(worker);
-            let had_tasks = state.desk(worker).is_some_and(|desk| !desk.jobs.is_empty());
             state.machine.gone(worker, now);
-            had_tasks && state.machine.is_drained()
         });
-        self.tell_if(was_last);
     }
 
     /// A worker is ready for tasks.
@@ -234,6 +234,26 @@ impl<T, R, P> Shared<T, R, P> {
         self.with(None, |state, now| state.machine.started(worker, now));
         trace::ready(worker, pid);
         self.feed.tell(|| Event::Ready { worker, pid });
+    }
+
+    /// Whether the worker can have tasks ahead.
+    pub(super) fn takes_ahead(&self, worker: WorkerId, takes: bool) {
+        self.with(None, |state, now| {
+            state.machine.takes_ahead(worker, takes, now);
+        });
+    }
+
+    /// A task that was sent ahead has not begun, and never will there.
+    pub(super) fn recalled(&self, worker: WorkerId, id: TaskId, task: T) {
+        let left = self.with(None, |state, now| {
+            let Some(ticket) = state.take_job(worker, id) else {
+                return (Some(task), None);
+            };
+            let job = Job { task, ticket };
+            (None, state.machine.recalled(worker, id, job, now))
+        });
+        // Its destructor is foreign code.
+        drop(left);
     }
 
     fn tell_if(&self, is_drained: bool) {

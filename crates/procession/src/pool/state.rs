@@ -178,6 +178,12 @@ impl<T, R, P> State<T, R, P> {
                     self.post(worker, Mail::Run(assignment), me, after);
                 }
             }
+            Order::Ahead { worker, id, task } => {
+                if let Some(assignment) = self.assign(worker, id, task) {
+                    self.post(worker, Mail::Ahead(assignment), me, after);
+                }
+            }
+            Order::Recall { worker, id } => self.post(worker, Mail::Recall { id }, me, after),
             Order::Ask { worker, id } => {
                 let ticket = self.job(worker, id);
                 after.cancel.extend(ticket.and_then(Ticket::ask));

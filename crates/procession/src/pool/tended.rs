@@ -11,6 +11,7 @@ use procession_core::pool::{TaskId, WorkerId};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::ahead::{Ahead, is_small};
 use super::death::Death;
 use super::error::TaskError;
 use super::events::Event;
@@ -37,6 +38,7 @@ pub(super) struct Tended<T, R, P> {
     worker: WorkerId,
     inbox: Post<T, R, P>,
     jobs: BTreeMap<TaskId, Slip<T, R, P>>,
+    ahead: Ahead<T, R, P>,
     pid: u32,
     /// Whether it takes blobs.
     shares: bool,
@@ -72,6 +74,7 @@ where
             next: Instant::now(),
         });
         Self {
+            ahead: Ahead::new(Arc::clone(&shared), worker),
             shared,
             worker,
             inbox,
@@ -129,6 +132,7 @@ where
                 Some(outcome) = outcome.join_next() => break outcome,
             }
         };
+        self.ahead.close();
         // Its last words may be still under way.
         let last = Instant::now() + AFTERWARDS;
         while mute_since.is_none()
@@ -136,9 +140,20 @@ where
         {
             self.hear(message);
         }
+        self.bury();
         match outcome {
             Ok(outcome) => Death::of(outcome),
             Err(error) => Death::from(chain(&error)),
+        }
+    }
+
+    /// What the worker has not begun is not lost.
+    fn bury(&mut self) {
+        self.ahead.recall_all();
+        while let Some(mail) = self.inbox.try_next() {
+            if let Mail::Ahead(Assignment { id, task, .. }) = mail {
+                self.ahead.unsent(id, None, task);
+            }
         }
     }
 
@@ -147,8 +162,24 @@ where
             Mail::Run(Assignment { id, task, ticket }) => {
                 ticket.in_span(|| trace::given(id, self.pid));
                 self.jobs.insert(id, ticket);
-                self.give(id, task, tx)
+                self.give(id, task, None, tx)
             }
+            Mail::Ahead(Assignment { id, task, ticket }) => {
+                let Some(place) = self.ahead.offer(id) else {
+                    self.ahead.unsent(id, None, task);
+                    return None;
+                };
+                ticket.in_span(|| trace::given(id, self.pid));
+                self.jobs.insert(id, ticket);
+                self.give(id, task, Some(place), tx)
+            }
+            Mail::Recall { id } => {
+                if self.ahead.recall(id) {
+                    self.jobs.remove(&id);
+                }
+                None
+            }
+            Mail::Claims => self.share_claims(tx),
             Mail::Cancel { id } => {
                 // One that takes nothing from its channel does not hear it
                 // either way: its grace period ends, and so does it.
@@ -166,43 +197,71 @@ where
         }
     }
 
-    /// Sends a task now, or else when there is room.
-    fn give(&mut self, id: TaskId, task: T, tx: &Sender) -> Option<Sending<T>> {
-        let run = ToWorker::Run {
-            id: id.0,
-            task: &task,
+    /// Sends a task now, or else when there is room; ahead, now or not at all.
+    fn give(&mut self, id: TaskId, task: T, place: Option<u32>, tx: &Sender) -> Option<Sending<T>> {
+        let mut is_small_one = false;
+        let has_room = |length| {
+            is_small_one = is_small(length);
+            is_small_one || place.is_none()
         };
+        let message = run(id, &task, place);
         // A user's code may panic, and the task is to fail for it, not the worker.
-        let send = AssertUnwindSafe(|| tx.try_send_within_limits(&run));
+        let send = AssertUnwindSafe(|| tx.try_send_within_limits(&message, has_room));
         let (sent, blob) = match self.shares {
             true => match payload::write(tx.serialization(), || catch_unwind(send)) {
                 Ok((sent, blob)) => (sent, blob.map(Ok)),
+                // Ahead it has not been sent.
                 Err(error) => (Ok(Ok(())), Some(Err(error))),
             },
             false => (catch_unwind(send), None),
         };
-        match sent {
-            Ok(Ok(())) => blob.map(|blob| share(id, blob, tx.clone())),
-            Ok(Err(SendError::Full { .. })) => {
+        match (sent, place) {
+            (Ok(Ok(())), Some(_)) if blob.is_some() => {
+                self.jobs.remove(&id);
+                self.ahead.unsent(id, place, task);
+                None
+            }
+            (Ok(Ok(())), Some(place)) => {
+                self.ahead.sent(id, place, task);
+                None
+            }
+            (Ok(Ok(())), None) => {
+                self.ahead.learn(is_small_one);
+                blob.map(|blob| share(id, blob, tx.clone()))
+            }
+            (Ok(Err(SendError::Full { .. } | SendError::Closed { .. })), Some(_)) => {
+                self.jobs.remove(&id);
+                self.ahead.unsent(id, place, task);
+                None
+            }
+            (Ok(Err(SendError::Full { .. })), None) => {
+                self.ahead.learn(false);
                 let tx = tx.clone();
                 Some(Box::pin(async move {
-                    let run = ToWorker::Run {
-                        id: id.0,
-                        task: &task,
-                    };
-                    let error = tx.send(&run).await.err()?;
+                    let error = tx.send(&run(id, &task, None)).await.err()?;
                     Some((id, task, error))
                 }))
             }
-            Ok(Err(error)) => {
+            (Ok(Err(error)), _) => {
                 self.not_sent(Some((id, task, error)));
                 None
             }
-            Err(panic) => {
+            (Err(panic), _) => {
                 self.unsendable(id, task, words(&*panic));
                 None
             }
         }
+    }
+
+    /// Gives a worker that can have tasks ahead the places for them.
+    fn share_claims(&mut self, tx: &Sender) -> Option<Sending<T>> {
+        let handle = self.ahead.claims()?;
+        let tx = tx.clone();
+        Some(Box::pin(async move {
+            // Who is gone is met elsewhere.
+            let _ = tx.send_with_handle(&ToWorker::<()>::Claims, handle).await;
+            None
+        }))
     }
 
     fn not_sent(&mut self, unsent: Option<(TaskId, T, SendError)>) {
@@ -250,6 +309,11 @@ where
         match said {
             FromWorker::Ready => self.shared.started(self.worker, Some(self.pid)),
             FromWorker::Shares => self.shares = true,
+            FromWorker::HasClaims => self.ahead.ready(),
+            FromWorker::Claims => {
+                // It is we who look there next.
+                let _is_awaited = self.inbox.put(Mail::Claims);
+            }
             FromWorker::Done { id, value } => self.finished(id, Ok(value)),
             FromWorker::Failed { id, message } => {
                 self.finished(id, Err(TaskError::Failed { message }));
@@ -267,6 +331,7 @@ where
 
     fn finished(&mut self, id: u64, result: Result<R, TaskError<T>>) {
         let id = TaskId(id);
+        self.ahead.ended(id);
         if let Some(ticket) = self.jobs.remove(&id) {
             // Before it gets another task, if it is time.
             if let Some(scales) = &mut self.scales {
@@ -300,6 +365,11 @@ impl Scales {
     fn at(&self) -> Option<Instant> {
         self.is_due.then_some(self.next)
     }
+}
+
+fn run<T>(id: TaskId, task: &T, place: Option<u32>) -> ToWorker<&T> {
+    let TaskId(id) = id;
+    ToWorker::Run { id, task, place }
 }
 
 /// Sends what the large payloads of a task are in, after the task.

@@ -15,6 +15,9 @@ pub(super) const NAME: &str = "PROCESSION_POOL_NAME";
 /// The variable that tells a worker that results may be [shared](super::Payload).
 pub(super) const SHARES: &str = "PROCESSION_POOL_SHARES";
 
+/// The variable that tells a worker whether tasks may come ahead: 1 or 0.
+pub(super) const CLAIMS: &str = "PROCESSION_POOL_CLAIMS";
+
 /// To the worker: `{"run":{"id":1,"task":…}}`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,6 +25,9 @@ pub(super) enum ToWorker<T> {
     Run {
         id: u64,
         task: T,
+        /// It comes ahead: where it has to be [claimed](super::claims) before it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<u32>,
     },
     Cancel {
         id: u64,
@@ -30,6 +36,8 @@ pub(super) enum ToWorker<T> {
     Blob {
         id: u64,
     },
+    /// The places of tasks that come ahead, as a handle.
+    Claims,
 }
 
 /// From the worker: `"ready"` first, then `{"done":{"id":1,"value":…}}`.
@@ -39,6 +47,10 @@ pub(super) enum FromWorker<R, P> {
     Ready,
     /// Tasks may be shared as well.
     Shares,
+    /// Tasks may come ahead, once it has places for them.
+    Claims,
+    /// It has them.
+    HasClaims,
     Done {
         id: u64,
         value: R,

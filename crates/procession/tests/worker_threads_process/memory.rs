@@ -160,9 +160,7 @@ fn a_dropped_wait_holds_up_nobody() {
             assert_ne!(stays.await.unwrap(), Waited::TimedOut);
         }
         // A notification that a dropped wait would have had may come as late as this.
-        let waits = async {
-            while shared.wait(0, 50).await == Waited::Ok {}
-        };
+        let waits = async { while shared.wait(0, 50).await == Waited::Ok {} };
         let limited = tokio::time::timeout(Duration::from_millis(5), waits).await;
         assert!(limited.is_err());
         assert!(started.elapsed() < LIMIT);

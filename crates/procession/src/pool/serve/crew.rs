@@ -29,12 +29,11 @@ where
 {
     let _entered = desk.runtime.as_ref().map(tokio::runtime::Handle::enter);
     let state = hooks.make(desk.slot)?;
-    for word in [FromWorker::<(), ()>::Shares, FromWorker::Ready] {
-        let mut letter = Letter::default();
-        // A word can be written, and who is gone is met by the read.
-        let _ = desk.line.encode(&word, &mut letter);
-        let _ = desk.line.send(&mut letter);
+    if desk.line.takes_ahead() {
+        desk.line.say(&FromWorker::Claims);
     }
+    desk.line.say(&FromWorker::Shares);
+    desk.line.say(&FromWorker::Ready);
     std::thread::scope(|scope| {
         let crew = Crew {
             desk,
@@ -154,10 +153,11 @@ where
                 match ran {
                     Ok(Ok(())) => return,
                     Ok(Err(message)) => FromWorker::<(), ()>::Failed { id, message },
-                    Err(panic) => FromWorker::Panicked {
-                        id,
-                        message: words(&*panic),
-                    },
+                    Err(panic) => {
+                        self.desk.lock().is_broken = true;
+                        let message = words(&*panic);
+                        FromWorker::Panicked { id, message }
+                    }
                 }
             }
             Err(message) => FromWorker::Failed { id, message },

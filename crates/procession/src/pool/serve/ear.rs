@@ -8,11 +8,12 @@ use procession_core::ipc::Shape;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::ipc::{Blob, Handle};
+use crate::pool::claims::Claims;
 use crate::pool::line::{Line, Reader, Wait};
 use crate::pool::payload;
 use crate::pool::processes::chain;
 use crate::pool::threads::words;
-use crate::pool::wire::ToWorker;
+use crate::pool::wire::{FromWorker, ToWorker};
 use crate::pool::worker::ServeError;
 
 /// What is on its way in; whoever has it may read.
@@ -33,7 +34,10 @@ pub(super) enum Order<T> {
     Run {
         id: u64,
         task: Result<T, String>,
+        place: Option<u32>,
     },
+    /// From now on tasks may have places in these.
+    Claims(Claims),
     Cancel {
         id: u64,
     },
@@ -69,14 +73,24 @@ fn understand<T: DeserializeOwned>(
 ) -> Option<Order<T>> {
     let (said, is_missing) = decode(line, &body, None);
     let reason = match said {
-        Ok(ToWorker::Run { id, task }) => return Some(Order::Run { id, task: Ok(task) }),
+        Ok(ToWorker::Run { id, task, place }) => {
+            let task = Ok(task);
+            return Some(Order::Run { id, task, place });
+        }
+        Ok(ToWorker::Claims) => {
+            let handle = Handle::UnixStream(handle?.into());
+            // Without them nothing comes ahead.
+            let claims = Claims::from_handle(handle).ok()?;
+            line.say(&FromWorker::HasClaims);
+            return Some(Order::Claims(claims));
+        }
         Ok(ToWorker::Cancel { id }) => return Some(Order::Cancel { id }),
         Ok(ToWorker::Blob { id }) => return unpack(parcels, line, id, handle),
         Err(reason) => reason,
     };
     // A message that is none of ours is nothing to us.
     let shape = line.decode::<ToWorker<IgnoredAny>>(&body.0, body.1).ok()?;
-    let ToWorker::Run { id, .. } = shape else {
+    let ToWorker::Run { id, place, .. } = shape else {
         return None;
     };
     if is_missing {
@@ -84,7 +98,7 @@ fn understand<T: DeserializeOwned>(
         return Some(Order::Expect { id });
     }
     let task = Err(format!("the task cannot be read: {reason}"));
-    Some(Order::Run { id, task })
+    Some(Order::Run { id, task, place })
 }
 
 /// The blob of a task that came before.
@@ -104,10 +118,12 @@ fn unpack<T: DeserializeOwned>(
     let said = blob.and_then(|blob| decode(line, &body, Some(blob)).0);
     let task = match said {
         Ok(ToWorker::Run { task, .. }) => Ok(task),
-        Ok(ToWorker::Cancel { .. } | ToWorker::Blob { .. }) => return None,
+        Ok(ToWorker::Cancel { .. } | ToWorker::Blob { .. } | ToWorker::Claims) => return None,
         Err(reason) => Err(format!("the task cannot be read: {reason}")),
     };
-    Some(Order::Run { id, task })
+    // With a blob none comes ahead.
+    let place = None;
+    Some(Order::Run { id, task, place })
 }
 
 /// Also says whether it is a blob that is missing.

@@ -14,12 +14,14 @@ use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use procession_core::pool::TaskId;
 use serde::de::DeserializeOwned;
 
 pub(super) use crew::serve;
 use ear::{Ear, Order};
 use far::Asked;
 
+use super::claims::Claims;
 use super::line::{Line, Wait};
 use super::worker::ServeError;
 
@@ -43,6 +45,9 @@ struct State<T> {
     /// `None` while somebody reads.
     ear: Option<Ear>,
     jobs: VecDeque<Job<T>>,
+    claims: Option<Claims>,
+    /// A task has panicked: nothing that came ahead begins any more.
+    is_broken: bool,
     /// The tasks that are here and can be asked to end.
     asked: Vec<(u64, Arc<Asked>)>,
     /// Running tasks that have a token, which has to be cancelled in time.
@@ -63,6 +68,8 @@ struct State<T> {
 struct Job<T> {
     id: u64,
     task: Result<T, String>,
+    /// Where it has to be claimed.
+    place: Option<u32>,
     asked: Arc<Asked>,
 }
 
@@ -86,6 +93,8 @@ impl<T> Desk<T> {
         let state = State {
             ear: Some(Ear::new(&line)),
             jobs: VecDeque::new(),
+            claims: None,
+            is_broken: false,
             asked: Vec::new(),
             tokens: 0,
             has_listener: false,
@@ -150,7 +159,17 @@ impl<T: DeserializeOwned> Desk<T> {
     fn next(&self) -> Option<Job<T>> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            // Who begins what came ahead has told of all before it.
+            let begins = |job: &mut Job<T>| job.place.is_none() || self.line.is_written();
+            if let Some(job) = state.jobs.pop_front_if(begins) {
+                if !state.claims(&job) {
+                    // The pool has it again.
+                    state.asked.retain(|(own, _)| *own != job.id);
+                    drop(state);
+                    drop(job);
+                    state = self.lock();
+                    continue;
+                }
                 state.free -= 1;
                 // Somebody has to read meanwhile.
                 self.wake(&state);
@@ -179,10 +198,17 @@ impl<T: DeserializeOwned> Desk<T> {
         for order in orders {
             match order {
                 Order::Expect { id } => drop(state.know(id)),
-                Order::Run { id, task } => {
+                Order::Run { id, task, place } => {
                     let asked = state.know(id);
-                    state.jobs.push_back(Job { id, task, asked });
+                    let job = Job {
+                        id,
+                        task,
+                        place,
+                        asked,
+                    };
+                    state.jobs.push_back(job);
                 }
+                Order::Claims(claims) => state.claims = Some(claims),
                 Order::Cancel { id } => {
                     let asked = state.asked.iter().find(|(own, _)| *own == id);
                     after.ask.extend(asked.map(|(_, asked)| Arc::clone(asked)));
@@ -247,6 +273,14 @@ impl<T> State<T> {
         let asked = Arc::new(Asked::default());
         self.asked.push((id, Arc::clone(&asked)));
         asked
+    }
+
+    /// Whether this one may begin here.
+    fn claims(&self, job: &Job<T>) -> bool {
+        job.place.is_none_or(|place| {
+            let claims = self.claims.as_ref().filter(|_| !self.is_broken);
+            claims.is_some_and(|claims| claims.take(place, TaskId(job.id)))
+        })
     }
 
     fn end(&mut self, failure: Option<ServeError>, after: &mut After<T>) {

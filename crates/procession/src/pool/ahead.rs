@@ -1,0 +1,121 @@
+//! What a process was sent while it has a task, as the task that owns it sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use procession_core::pool::{TaskId, WorkerId};
+
+use super::claims::Claims;
+use super::payload;
+use super::shared::Shared;
+use crate::ipc::Handle;
+
+/// A longer task is not sent ahead. So all of them fit into the socket, and a
+/// cancellation is not held up behind them.
+const SMALL: usize = 8 * 1024;
+
+/// The tasks that a worker may have taken, or not.
+pub(super) struct Ahead<T, R, P> {
+    shared: Arc<Shared<T, R, P>>,
+    worker: WorkerId,
+    claims: Option<Claims>,
+    /// The worker has them, too.
+    is_ready: bool,
+    /// Whether the pool sends any.
+    is_open: bool,
+    tasks: BTreeMap<TaskId, (u32, T)>,
+}
+
+impl<T, R, P> Ahead<T, R, P> {
+    pub(super) fn new(shared: Arc<Shared<T, R, P>>, worker: WorkerId) -> Self {
+        Self {
+            shared,
+            worker,
+            claims: None,
+            is_ready: false,
+            is_open: false,
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    /// Places for tasks, to be sent to the worker.
+    pub(super) fn claims(&mut self) -> Option<Handle> {
+        // Without memory for them it goes as it does with others.
+        let claims = Claims::new().ok()?;
+        let handle = claims.to_handle().ok()?;
+        self.claims = Some(claims);
+        Some(handle)
+    }
+
+    /// The worker has the places.
+    pub(super) fn ready(&mut self) {
+        self.is_ready = self.claims.is_some();
+    }
+
+    /// A task was sent in its turn: those that come next will be as long.
+    pub(super) fn learn(&mut self, is_small: bool) {
+        self.open(is_small && self.is_ready);
+    }
+
+    /// Nothing is to come for now.
+    pub(super) fn close(&mut self) {
+        self.open(false);
+    }
+
+    fn open(&mut self, is_open: bool) {
+        if self.is_open != is_open {
+            self.is_open = is_open;
+            self.shared.takes_ahead(self.worker, is_open);
+        }
+    }
+
+    /// A place for a task that is about to be sent.
+    pub(super) fn offer(&self, id: TaskId) -> Option<u32> {
+        self.claims.as_ref()?.offer(id)
+    }
+
+    /// It was sent.
+    pub(super) fn sent(&mut self, id: TaskId, place: u32, task: T) {
+        self.tasks.insert(id, (place, task));
+    }
+
+    /// It was not sent, for want of room: all that follows is to wait.
+    pub(super) fn unsent(&mut self, id: TaskId, place: Option<u32>, task: T) {
+        self.close();
+        if let (Some(claims), Some(place)) = (&self.claims, place) {
+            claims.take(place, id);
+        }
+        self.shared.recalled(self.worker, id, task);
+    }
+
+    /// Gets a task back that has not begun; says whether it did.
+    pub(super) fn recall(&mut self, id: TaskId) -> bool {
+        let (Some(claims), Some((place, _))) = (&self.claims, self.tasks.get(&id)) else {
+            return false;
+        };
+        if !claims.take(*place, id) {
+            return false;
+        }
+        if let Some((_, task)) = self.tasks.remove(&id) {
+            self.shared.recalled(self.worker, id, task);
+        }
+        true
+    }
+
+    /// The same for all: the worker is dead.
+    pub(super) fn recall_all(&mut self) {
+        for id in self.tasks.keys().copied().collect::<Vec<_>>() {
+            self.recall(id);
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&mut self, id: TaskId) {
+        self.tasks.remove(&id);
+    }
+}
+
+/// Whether the task that is being written, of this length so far, may go ahead.
+pub(super) fn is_small(length: usize) -> bool {
+    length <= SMALL && !payload::is_shared()
+}
