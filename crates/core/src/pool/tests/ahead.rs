@@ -203,3 +203,53 @@ fn what_comes_back_late_waits_again() {
     pool.started(worker, now);
     assert_eq!(order_of(&mut pool, now), [2, 3]);
 }
+
+/// What we gave up may have ended by itself, and its neighbour begun.
+#[test]
+fn nobody_dies_of_what_was_given_up_but_has_ended() {
+    for comes_back in [true, false] {
+        let mut now = start();
+        let (mut pool, workers) = quick(1, now);
+        let ids: Vec<TaskId> = (1..=2).map(|n| submit(&mut pool, n, now)).collect();
+        orders(&mut pool, now);
+        let worker = workers[0];
+        pool.cancel(ids[0], now);
+        orders(&mut pool, now);
+        now += pool.plan().grace;
+        let given_up = orders(&mut pool, now);
+        assert!(
+            given_up.contains(&Order::Recall { worker, id: ids[1] }),
+            "{given_up:?}"
+        );
+        assert!(!given_up.contains(&Order::Kill { worker }), "{given_up:?}");
+        if comes_back {
+            assert_eq!(pool.recalled(worker, ids[1], 2, now), None);
+            assert_eq!(orders(&mut pool, now), [Order::Kill { worker }]);
+        } else {
+            assert_eq!(pool.finished(worker, ids[0], now), None);
+            now += pool.plan().grace;
+            assert_eq!(orders(&mut pool, now), []);
+            assert_eq!(pool.finished(worker, ids[1], now), Some(Verdict::Done));
+            assert_eq!(orders(&mut pool, now), [Order::Stop { worker }]);
+        }
+    }
+}
+
+/// A worker that neither gives back nor goes on.
+#[test]
+fn who_holds_on_to_what_it_was_sent_is_killed() {
+    let mut now = start();
+    let (mut pool, workers) = quick(1, now);
+    let ids: Vec<TaskId> = (1..=2).map(|n| submit(&mut pool, n, now)).collect();
+    orders(&mut pool, now);
+    let worker = workers[0];
+    pool.cancel(ids[0], now);
+    for _ in 0..2 {
+        orders(&mut pool, now);
+        now += pool.plan().grace;
+    }
+    assert_eq!(orders(&mut pool, now), [Order::Kill { worker }]);
+    pool.gone(worker, now);
+    let (id, verdict, held) = (ids[1], Verdict::Lost, Held::By(worker));
+    assert_eq!(pool.poll(now), Some(Order::End { id, verdict, held }));
+}
