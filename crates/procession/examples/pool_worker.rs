@@ -23,6 +23,8 @@ enum Task {
     Count,
     /// Waits until its token is cancelled, never asking.
     Token,
+    /// Says something once, and then only asks whether it is to end.
+    Word,
     /// Waits for so many milliseconds.
     Sleep(u64),
     Panic,
@@ -100,6 +102,7 @@ fn run(task: Task, running: &mut Running<'_, Memory, u64>) -> Answer {
         Task::Mirror(bytes) => return Answer::Bytes(bytes),
         Task::Count => count(running),
         Task::Token => wait_for_token(running),
+        Task::Word => say_a_word(running),
         Task::Sleep(millis) => {
             std::thread::sleep(Duration::from_millis(millis));
             millis
@@ -132,6 +135,14 @@ fn count(running: &Running<'_, Memory, u64>) -> u64 {
         std::thread::yield_now();
     }
     count
+}
+
+fn say_a_word(running: &Running<'_, Memory, u64>) -> u64 {
+    running.progress(0);
+    while !running.is_canceled() {
+        std::thread::yield_now();
+    }
+    0
 }
 
 /// Asks nothing while it waits: somebody else has to hear the pool.

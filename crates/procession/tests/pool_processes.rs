@@ -643,9 +643,10 @@ fn no_task_misses_its_cancellation_among_busy_neighbours() {
         for n in 0..240_u64 {
             let pool = pool.clone();
             tasks.spawn(async move {
-                let kind = match n % 3 {
+                let kind = match n % 4 {
                     0 => return assert_eq!(pool.run(square(n)).await.unwrap(), json!(n * n)),
                     1 => "Count",
+                    2 => "Word",
                     _ => "Token",
                 };
                 let mut task = pool.try_run(json!(kind)).unwrap();

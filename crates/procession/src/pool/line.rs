@@ -54,6 +54,8 @@ struct Out {
     half: Outbound<OwnedFd>,
     /// The tasks whose results are on their way as blobs.
     parcels: Vec<(Ticket, u64)>,
+    /// The newest that each task has told, as long as the pool does not read.
+    news: Vec<(u64, Vec<u8>)>,
 }
 
 /// A message that is ready to be sent.
@@ -107,6 +109,7 @@ impl Line {
             out: Mutex::new(Out {
                 half: Outbound::new(serialization),
                 parcels: Vec::new(),
+                news: Vec::new(),
             }),
         }))
     }
@@ -236,6 +239,7 @@ impl Line {
     /// Sends a letter, and waits until the kernel has it.
     pub(super) fn send(&self, letter: &mut Letter) -> Result<(), Gone> {
         let mut out = self.out();
+        out.tell_news();
         match letter.blob.take() {
             None => out.half.send(&mut letter.frames),
             Some((id, fd)) => {
@@ -258,13 +262,31 @@ impl Line {
         let _ = self.send(&mut letter);
     }
 
-    /// Sends a letter if the pool has read what was sent before.
-    pub(super) fn offer(&self, letter: &mut Letter) {
+    /// Sends what a task tells, if the pool has read what was sent before. Else it
+    /// waits for that, and only the newest of each task does.
+    pub(super) fn tell(&self, id: u64, letter: &mut Letter) {
         let mut out = self.out();
+        let news = std::mem::take(&mut letter.frames);
+        match out.news.iter_mut().find(|(own, _)| *own == id) {
+            Some((_, older)) => *older = news,
+            None => out.news.push((id, news)),
+        }
+        self.try_news(&mut out);
+    }
+
+    /// Sends what was told and did not fit, if it does now.
+    pub(super) fn tell_again(&self) {
+        let mut out = self.out();
+        if !out.news.is_empty() {
+            self.try_news(&mut out);
+        }
+    }
+
+    fn try_news(&self, out: &mut Out) {
         // Who is gone will be met by the read.
         let _ = self.write(&mut out.half, Wait::No);
         if out.half.is_written() {
-            out.half.send(&mut letter.frames);
+            out.tell_news();
             let _ = self.write(&mut out.half, Wait::No);
         }
     }
@@ -308,6 +330,14 @@ impl Line {
         if let (Settled::Refused(..), Some(id)) = (settled, id) {
             let message = "its result cannot be sent: the pool did not receive it".to_owned();
             self.say(&FromWorker::Failed { id, message });
+        }
+    }
+}
+
+impl Out {
+    fn tell_news(&mut self) {
+        for (_, mut frame) in self.news.drain(..) {
+            self.half.send(&mut frame);
         }
     }
 }

@@ -46,8 +46,9 @@ impl<S, P> Running<'_, S, P> {
     }
 
     /// Tells how far the task is. Never waits: of what nobody has read yet the
-    /// last 64 are kept. In a process, what does not fit into the channel since
-    /// the pool has not yet read what is older is dropped: tell again.
+    /// last 64 are kept. In a process, as long as the pool has not read what is
+    /// older, only the newest is kept: it goes out when this task or another of
+    /// that process tells something, asks whether it is cancelled, or ends.
     pub fn progress(&self, progress: P) {
         self.link.tell(progress);
     }

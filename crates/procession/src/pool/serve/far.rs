@@ -117,13 +117,13 @@ where
         token.clone()
     }
 
-    /// What does not fit is dropped: the pool has not yet read what is older.
+    /// While the pool does not read, only the newest is kept.
     fn tell(&self, value: P) {
         let mut letter = Letter::default();
         let progress = FromWorker::<(), P>::Progress { id: self.id, value };
         // Progress that cannot be written is not worth the task.
         if self.desk.line.encode(&progress, &mut letter).is_ok() {
-            self.desk.line.offer(&mut letter);
+            self.desk.line.tell(self.id, &mut letter);
         }
     }
 }

@@ -90,21 +90,7 @@ impl<T> Default for After<T> {
 
 impl<T> Desk<T> {
     pub(super) fn new(line: Line, name: String, slot: u32, most: NonZero<u32>) -> Self {
-        let state = State {
-            ear: Some(Ear::new(&line)),
-            jobs: VecDeque::new(),
-            claims: None,
-            is_broken: false,
-            asked: Vec::new(),
-            tokens: 0,
-            has_listener: false,
-            is_unwanted: false,
-            crew: 1,
-            free: 1,
-            asleep: 0,
-            is_over: false,
-            failure: None,
-        };
+        let state = State::new(Some(Ear::new(&line)));
         Self {
             line,
             name,
@@ -163,8 +149,7 @@ impl<T: DeserializeOwned> Desk<T> {
             let begins = |job: &mut Job<T>| job.place.is_none() || self.line.is_written();
             if let Some(job) = state.jobs.pop_front_if(begins) {
                 if !state.claims(&job) {
-                    // The pool has it again.
-                    state.asked.retain(|(own, _)| *own != job.id);
+                    state.forget(job.id);
                     drop(state);
                     drop(job);
                     state = self.lock();
@@ -232,6 +217,7 @@ impl<T: DeserializeOwned> Desk<T> {
 
     /// Looks at the channel if nobody listens.
     fn look(&self) {
+        self.line.tell_again();
         let ear = self.lock().ear.take();
         if let Some(ear) = ear {
             drop(self.read(ear, Wait::No));
@@ -265,6 +251,24 @@ impl<T: DeserializeOwned> Desk<T> {
 }
 
 impl<T> State<T> {
+    fn new(ear: Option<Ear>) -> Self {
+        Self {
+            ear,
+            jobs: VecDeque::new(),
+            claims: None,
+            is_broken: false,
+            asked: Vec::new(),
+            tokens: 0,
+            has_listener: false,
+            is_unwanted: false,
+            crew: 1,
+            free: 1,
+            asleep: 0,
+            is_over: false,
+            failure: None,
+        }
+    }
+
     /// How a task that is here is asked to end.
     fn know(&mut self, id: u64) -> Arc<Asked> {
         if let Some((_, asked)) = self.asked.iter().find(|(own, _)| *own == id) {
@@ -283,6 +287,13 @@ impl<T> State<T> {
         })
     }
 
+    /// The pool has this one again, which may have sent it anew.
+    fn forget(&mut self, id: u64) {
+        if !self.jobs.iter().any(|job| job.id == id) {
+            self.asked.retain(|(own, _)| *own != id);
+        }
+    }
+
     fn end(&mut self, failure: Option<ServeError>, after: &mut After<T>) {
         self.is_over = true;
         self.failure = failure;
@@ -290,5 +301,34 @@ impl<T> State<T> {
         after.forget = std::mem::take(&mut self.jobs);
         let asked = self.asked.iter().map(|(_, asked)| Arc::clone(asked));
         after.ask.extend(asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken back and sent anew before the worker came to it.
+    #[test]
+    fn a_task_that_was_sent_twice_can_still_be_asked() {
+        let mut state = State::new(None);
+        for place in [Some(0), None] {
+            let asked = state.know(1);
+            let task = Ok(());
+            state.jobs.push_back(Job {
+                id: 1,
+                task,
+                place,
+                asked,
+            });
+        }
+        let taken_back = state.jobs.pop_front().unwrap();
+        assert!(!state.claims(&taken_back));
+        state.forget(1);
+        assert_eq!(state.asked.len(), 1);
+        let anew = state.jobs.pop_front().unwrap();
+        assert!(state.claims(&anew));
+        state.forget(1);
+        assert_eq!(state.asked.len(), 0);
     }
 }
