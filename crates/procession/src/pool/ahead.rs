@@ -38,8 +38,11 @@ impl<T, R, P> Ahead<T, R, P> {
         }
     }
 
-    /// Places for tasks, to be sent to the worker.
+    /// Places for tasks, to be sent to the worker; once.
     pub(super) fn claims(&mut self) -> Option<Handle> {
+        if self.claims.is_some() {
+            return None;
+        }
         // Without memory for them it goes as it does with others.
         let claims = Claims::new().ok()?;
         let handle = claims.to_handle().ok()?;
@@ -80,12 +83,16 @@ impl<T, R, P> Ahead<T, R, P> {
     }
 
     /// It was not sent, for want of room: all that follows is to wait.
-    pub(super) fn unsent(&mut self, id: TaskId, place: Option<u32>, task: T) {
+    pub(super) fn unsent(&mut self, id: TaskId, task: T) {
         self.close();
-        if let (Some(claims), Some(place)) = (&self.claims, place) {
+        self.shared.recalled(self.worker, id, task);
+    }
+
+    /// Nothing was sent for which there was a place.
+    pub(super) fn leave(&self, place: u32, id: TaskId) {
+        if let Some(claims) = &self.claims {
             claims.take(place, id);
         }
-        self.shared.recalled(self.worker, id, task);
     }
 
     /// Gets a task back that has not begun; says whether it did.

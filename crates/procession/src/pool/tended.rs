@@ -58,6 +58,9 @@ struct Scales {
 /// written at all; or a farewell.
 type Sending<T> = Pin<Box<dyn Future<Output = Option<(TaskId, T, SendError)>> + Send>>;
 
+/// Whether a message went into the channel, unless writing it panicked.
+type Written = std::thread::Result<Result<(), SendError>>;
+
 impl<T, R, P> Tended<T, R, P>
 where
     T: Serialize + Send + Sync + 'static,
@@ -152,7 +155,7 @@ where
         self.ahead.recall_all();
         while let Some(mail) = self.inbox.try_next() {
             if let Mail::Ahead(Assignment { id, task, .. }) = mail {
-                self.ahead.unsent(id, None, task);
+                self.ahead.unsent(id, task);
             }
         }
     }
@@ -162,16 +165,17 @@ where
             Mail::Run(Assignment { id, task, ticket }) => {
                 ticket.in_span(|| trace::given(id, self.pid));
                 self.jobs.insert(id, ticket);
-                self.give(id, task, None, tx)
+                self.give(id, task, tx)
             }
             Mail::Ahead(Assignment { id, task, ticket }) => {
                 let Some(place) = self.ahead.offer(id) else {
-                    self.ahead.unsent(id, None, task);
+                    self.ahead.unsent(id, task);
                     return None;
                 };
                 ticket.in_span(|| trace::given(id, self.pid));
                 self.jobs.insert(id, ticket);
-                self.give(id, task, Some(place), tx)
+                self.give_ahead(id, task, place, tx);
+                None
             }
             Mail::Recall { id } => {
                 if self.ahead.recall(id) {
@@ -197,59 +201,69 @@ where
         }
     }
 
-    /// Sends a task now, or else when there is room; ahead, now or not at all.
-    fn give(&mut self, id: TaskId, task: T, place: Option<u32>, tx: &Sender) -> Option<Sending<T>> {
-        let mut is_small_one = false;
-        let has_room = |length| {
-            is_small_one = is_small(length);
-            is_small_one || place.is_none()
-        };
-        let message = run(id, &task, place);
-        // A user's code may panic, and the task is to fail for it, not the worker.
-        let send = AssertUnwindSafe(|| tx.try_send_within_limits(&message, has_room));
-        let (sent, blob) = match self.shares {
-            true => match payload::write(tx.serialization(), || catch_unwind(send)) {
-                Ok((sent, blob)) => (sent, blob.map(Ok)),
-                // Ahead it has not been sent.
-                Err(error) => (Ok(Ok(())), Some(Err(error))),
-            },
-            false => (catch_unwind(send), None),
-        };
-        match (sent, place) {
-            (Ok(Ok(())), Some(_)) if blob.is_some() => {
-                self.jobs.remove(&id);
-                self.ahead.unsent(id, place, task);
-                None
-            }
-            (Ok(Ok(())), Some(place)) => {
-                self.ahead.sent(id, place, task);
-                None
-            }
-            (Ok(Ok(())), None) => {
-                self.ahead.learn(is_small_one);
-                blob.map(|blob| share(id, blob, tx.clone()))
-            }
-            (Ok(Err(SendError::Full { .. } | SendError::Closed { .. })), Some(_)) => {
-                self.jobs.remove(&id);
-                self.ahead.unsent(id, place, task);
-                None
-            }
-            (Ok(Err(SendError::Full { .. })), None) => {
-                self.ahead.learn(false);
+    /// Sends a task now, or else when there is room.
+    fn give(&mut self, id: TaskId, task: T, tx: &Sender) -> Option<Sending<T>> {
+        let mut is_short = false;
+        let (sent, blob) = self.write(run(id, &task, None), tx, |length| {
+            is_short = is_small(length);
+            true
+        });
+        self.ahead.learn(is_short);
+        match sent {
+            Ok(Ok(())) => blob.map(|blob| share(id, blob, tx.clone())),
+            Ok(Err(SendError::Full { .. })) => {
                 let tx = tx.clone();
                 Some(Box::pin(async move {
                     let error = tx.send(&run(id, &task, None)).await.err()?;
                     Some((id, task, error))
                 }))
             }
-            (Ok(Err(error)), _) => {
+            Ok(Err(error)) => {
                 self.not_sent(Some((id, task, error)));
                 None
             }
-            (Err(panic), _) => {
+            Err(panic) => {
                 self.unsendable(id, task, words(&*panic));
                 None
             }
+        }
+    }
+
+    /// Sends a task behind the one that the worker has, now or not at all.
+    fn give_ahead(&mut self, id: TaskId, task: T, place: u32, tx: &Sender) {
+        let (sent, blob) = self.write(run(id, &task, Some(place)), tx, is_small);
+        if let Ok(Ok(())) = sent
+            && blob.is_none()
+        {
+            return self.ahead.sent(id, place, task);
+        }
+        self.ahead.leave(place, id);
+        match sent {
+            Ok(Ok(()) | Err(SendError::Full { .. } | SendError::Closed { .. })) => {
+                self.jobs.remove(&id);
+                self.ahead.unsent(id, task);
+            }
+            Ok(Err(error)) => self.not_sent(Some((id, task, error))),
+            Err(panic) => self.unsendable(id, task, words(&*panic)),
+        }
+    }
+
+    /// Writes a message into the channel, and says what its large payloads are in, which is to
+    /// follow. An error there: nothing will.
+    fn write(
+        &self,
+        message: ToWorker<&T>,
+        tx: &Sender,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> (Written, Option<io::Result<Blob>>) {
+        // A user's code may panic, and the task is to fail for it, not the worker.
+        let send = AssertUnwindSafe(|| tx.try_send_within_limits(&message, has_room));
+        if !self.shares {
+            return (catch_unwind(send), None);
+        }
+        match payload::write(tx.serialization(), || catch_unwind(send)) {
+            Ok((sent, blob)) => (sent, blob.map(Ok)),
+            Err(error) => (Ok(Ok(())), Some(Err(error))),
         }
     }
 
