@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::frame::{FrameTooLong, Framer};
 use super::handles::Arrivals;
-use super::internal::{self, HandOver, HandleKind, Internal};
+use super::internal::{self, HandOver, HandleKind, Internal, PlainAnswer};
 use super::outbound::{BUN_MARK, Receipt};
 use super::{BadMessage, Limits, Serialization, Shape, check};
 
@@ -132,9 +132,15 @@ impl<H> Inbound<H> {
     }
 
     fn look_at(&mut self, body: Bytes, start: u64) -> Result<Step<H>, ProtocolError> {
-        // One comes for each descriptor, and all are alike.
-        if self.serialization == Serialization::Json && *body == *ACK {
-            return self.internal(Internal::Ack, start);
+        if self.serialization == Serialization::Json {
+            // One comes for each descriptor, and all are alike.
+            if *body == *ACK {
+                return self.internal(Internal::Ack, start);
+            }
+            // One comes for each connection of a cluster, and nothing is left to check in it.
+            if PlainAnswer::read(&body).is_some() {
+                return self.internal(Internal::Cluster(body), start);
+            }
         }
         let shape = check(self.serialization, &body)?;
         if shape.internal {

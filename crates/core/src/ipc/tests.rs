@@ -340,3 +340,26 @@ fn a_peer_that_leaves_our_answers_unread_is_read_no_further() {
     }
     assert!(asked < 10_000);
 }
+
+/// What is told by its bytes alone is exactly that, and all else is looked at.
+#[test]
+fn a_clusters_answer_is_told_whole_and_what_looks_like_one_is_checked() {
+    let answer = r#"{"cmd":"NODE_CLUSTER","ack":7,"accepted":true,"seq":3}"#;
+    let mut inbound: Inbound<u32> = Inbound::new(Serialization::Json, &Limits::default());
+    inbound.received(format!("{answer}\n").as_bytes(), []);
+    let step = inbound.next_step();
+    assert!(
+        matches!(&step, Ok(Some(Step::Internal(Internal::Cluster(body), None))) if *body == answer),
+        "{step:?}"
+    );
+    for broken in [
+        format!("{answer}}}"),
+        answer.replace("true", "truer"),
+        answer.replace(":7", ":07"),
+    ] {
+        let mut inbound: Inbound<u32> = Inbound::new(Serialization::Json, &Limits::default());
+        inbound.received(format!("{broken}\n").as_bytes(), []);
+        let step = inbound.next_step();
+        assert!(matches!(step, Err(ProtocolError::Malformed(_))), "{step:?}");
+    }
+}

@@ -11,6 +11,7 @@ use super::{
     AddressType, BadClusterMessage, FromPrimary, FromWorker, Listener, Query, ToWorker, WorkerAct,
 };
 use crate::ipc::advanced::{self, Dialect};
+use crate::ipc::internal::PlainAnswer;
 use crate::ipc::{Serialization, json};
 
 /// How deep a worker's `data` may nest; what Node's servers give is flat.
@@ -26,9 +27,14 @@ pub fn decode_from_worker(
     body: &[u8],
 ) -> Result<FromWorker, BadClusterMessage> {
     if serialization == Serialization::Json
-        && let Some(answer) = plain_answer(body)
+        && let Some(plain) = PlainAnswer::read(body)
     {
-        return Ok(answer);
+        let PlainAnswer { ack, accepted, seq } = plain;
+        let accepted = Some(accepted);
+        return Ok(FromWorker {
+            seq,
+            act: WorkerAct::Answer { ack, accepted },
+        });
     }
     let said: FromWorkerWire = decode(serialization, body)?;
     let seq = said.seq;
@@ -78,37 +84,6 @@ fn decode<T: DeserializeOwned>(
             Ok(advanced::from_slice_with(body, Dialect::Ipc, &limits)?)
         }
     }
-}
-
-/// The answer to a connection exactly as Node writes it: there is one for each.
-fn plain_answer(body: &[u8]) -> Option<FromWorker> {
-    let rest = body.strip_prefix(br#"{"cmd":"NODE_CLUSTER","ack":"#)?;
-    let (ack, rest) = plain_number(rest)?;
-    let rest = rest.strip_prefix(br#","accepted":"#)?;
-    let (accepted, rest) = match rest.strip_prefix(b"true") {
-        Some(rest) => (true, rest),
-        None => (false, rest.strip_prefix(b"false")?),
-    };
-    let (seq, rest) = plain_number(rest.strip_prefix(br#","seq":"#)?)?;
-    let accepted = Some(accepted);
-    (rest == b"}").then_some(FromWorker {
-        seq,
-        act: WorkerAct::Answer { ack, accepted },
-    })
-}
-
-/// A number of few digits that does not begin with a zero.
-fn plain_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    const MOST: usize = 15;
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 || digits > MOST || text[0] == b'0' {
-        return None;
-    }
-    let (number, rest) = text.split_at(digits);
-    let number = number
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    Some((number, rest))
 }
 
 fn missing(member: &'static str) -> BadClusterMessage {

@@ -14,6 +14,7 @@
 
 mod advanced;
 mod json;
+mod plain;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::{BadMessage, Serialization};
+pub use plain::PlainAnswer;
 
 /// A message that programs never see.
 ///
