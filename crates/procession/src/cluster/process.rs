@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use procession_core::cluster::WorkerId;
-use procession_core::cluster::protocol::{BadClusterMessage, FromWorker, decode_from_worker};
+use procession_core::cluster::protocol::{
+    BadClusterMessage, FromWorker, WorkerAct, decode_from_worker,
+};
 use procession_core::cluster::supervise::Ready;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
 use super::event::{Event, Output};
@@ -38,6 +40,23 @@ pub(super) enum Report {
     SaysReady,
     ChannelEnded(Option<ReceiveError>),
     Ended(Box<Ended>),
+}
+
+impl Report {
+    /// Whether it says that a connection was taken or is served, as nearly all do.
+    pub(super) fn is_of_connections(&self) -> bool {
+        match self {
+            Self::Said(said) => matches!(
+                said.act,
+                WorkerAct::Answer {
+                    accepted: Some(true),
+                    ..
+                }
+            ),
+            Self::Settled(settlement) => settlement.is_taken,
+            Self::Nonsense(_) | Self::SaysReady | Self::ChannelEnded(_) | Self::Ended(_) => false,
+        }
+    }
 }
 
 /// A process is gone, and its tree.
@@ -117,8 +136,12 @@ struct Reports {
 
 impl Reports {
     async fn send(&self, report: Report) {
-        // Without a primary there is nobody to care.
-        let _ = self.notes.send(Note::Worker(self.worker, report)).await;
+        let note = Note::Worker(self.worker, report);
+        // Nearly always there is room, and then there is no need to ask for some first.
+        if let Err(TrySendError::Full(note)) = self.notes.try_send(note) {
+            // Without a primary there is nobody to care.
+            let _ = self.notes.send(note).await;
+        }
     }
 }
 

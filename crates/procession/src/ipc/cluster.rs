@@ -9,11 +9,11 @@ use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::internal::{HandOver, HandleKind, Internal};
 
 use super::channel::{Sender, inherited};
-use super::error::{FromEnvError, ReceiveError};
+use super::error::{EncodeError, FromEnvError, ReceiveError};
 use super::message::{Message, internal_frame};
 use super::receiver::Receiver;
 use super::shared::Room;
-use super::{Channel, Handle, Limits};
+use super::{Channel, Handle, Limits, Serialization};
 
 /// What became of a descriptor that [`Sender::hand_over`] sent.
 #[derive(Debug)]
@@ -80,17 +80,11 @@ impl Sender {
     /// [`Settlement`] whatever happens, or at once.
     pub(crate) fn hand_over(
         &self,
-        kind: HandleKind,
-        body: Bytes,
+        kind: &HandleKind,
+        body: &[u8],
         fd: OwnedFd,
     ) -> Result<Ticket, (NotTaken, OwnedFd)> {
-        let parcel = Internal::Handle(HandOver {
-            kind: kind.clone(),
-            message: Some(body),
-            key: None,
-            dgram_type: None,
-        });
-        let Ok(frame) = internal_frame(self.shared.serialization, &parcel) else {
+        let Ok(frame) = frame_of(self.shared.serialization, kind, body) else {
             return Err((NotTaken::Full, fd));
         };
         let mut outbox = self.shared.outbox();
@@ -100,10 +94,41 @@ impl Sender {
             Room::Never => return Err((NotTaken::Closed, fd)),
         }
         let way = outbox.way_of_handle();
-        let ticket = outbox.half.send_handle(&kind, frame, fd);
+        let ticket = outbox.half.send_handle(kind, frame, fd);
         outbox.go(way);
         Ok(ticket)
     }
+}
+
+/// What goes over with a descriptor.
+fn frame_of(
+    serialization: Serialization,
+    kind: &HandleKind,
+    body: &[u8],
+) -> Result<Vec<u8>, EncodeError> {
+    match (serialization, kind) {
+        (Serialization::Json, HandleKind::Native) => Ok(native(body)),
+        _ => {
+            let parcel = Internal::Handle(HandOver {
+                kind: kind.clone(),
+                message: Some(Bytes::copy_from_slice(body)),
+                key: None,
+                dgram_type: None,
+            });
+            internal_frame(serialization, &parcel)
+        }
+    }
+}
+
+/// By hand, as there is one for each connection; `body` is the cluster's own, and sound.
+fn native(body: &[u8]) -> Vec<u8> {
+    const BEFORE: &[u8] = br#"{"cmd":"NODE_HANDLE","type":"net.Native","msg":"#;
+    const AFTER: &[u8] = b"}\n";
+    let mut frame = Vec::with_capacity(BEFORE.len() + body.len() + AFTER.len());
+    frame.extend_from_slice(BEFORE);
+    frame.extend_from_slice(body);
+    frame.extend_from_slice(AFTER);
+    frame
 }
 
 impl Receiver {
@@ -145,8 +170,6 @@ impl Receiver {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use procession_core::ipc::Serialization;
-
     use super::*;
 
     fn pair() -> (Channel, Channel) {
@@ -159,6 +182,18 @@ mod tests {
 
     const NEW: &[u8] = br#"{"cmd":"NODE_CLUSTER","act":"newconn","key":"k","seq":1}"#;
 
+    #[test]
+    fn what_is_written_by_hand_is_what_all_else_is_written_by() {
+        let parcel = Internal::Handle(HandOver {
+            kind: HandleKind::Native,
+            message: Some(Bytes::from_static(NEW)),
+            key: None,
+            dgram_type: None,
+        });
+        let frame = internal_frame(Serialization::Json, &parcel).unwrap();
+        assert_eq!(native(NEW), frame);
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_connection_goes_over_and_what_was_ours_comes_back() {
         let (mut primary, mut worker) = pair();
@@ -166,7 +201,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let ticket = primary
             .tx
-            .hand_over(HandleKind::Native, Bytes::from_static(NEW), stream.into())
+            .hand_over(&HandleKind::Native, NEW, stream.into())
             .unwrap();
         primary.tx.send_cluster(NEW).unwrap();
         let came = worker.rx.incoming().await.unwrap();
@@ -191,7 +226,7 @@ mod tests {
         drop(worker);
         let ticket = primary
             .tx
-            .hand_over(HandleKind::Native, Bytes::from_static(NEW), stream.into())
+            .hand_over(&HandleKind::Native, NEW, stream.into())
             .unwrap();
         let back = primary.rx.incoming().await.unwrap();
         assert!(

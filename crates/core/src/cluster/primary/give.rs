@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::WorkerId;
 use super::super::balance::{Incoming, Wants};
-use super::worker::{About, Given};
+use super::worker::{About, Given, Worker};
 use super::{Action, Arrival, Back, Kind, ListenerId, Primary, State};
 
 /// How much may be given to one worker.
@@ -192,22 +192,25 @@ impl<C> Primary<C> {
         let is_sticky = listener.balance.wants() != Wants::Nothing;
         let holders = listener.holders.iter();
         let holders = holders.filter_map(|id| Some((*id, self.workers.get(id)?)));
-        self.loads.clear();
-        let takers = holders.filter(|(_, worker)| match haste {
-            Haste::Usual => worker.may_take(now) && (is_sticky || !worker.is_slow(now)),
-            Haste::Last => worker.is_open(),
-        });
-        self.loads
-            .extend(takers.map(|(id, worker)| worker.load(id, now)));
         let most = match haste {
             Haste::Last => CHANNEL,
             Haste::Usual => listener.balance.depth().clamp(1, CHANNEL),
         };
+        let has_room = |worker: &Worker<C>| is_sticky || worker.in_flight() < most;
+        let takers = holders.filter(|(_, worker)| match haste {
+            Haste::Usual => {
+                has_room(worker) && worker.may_take(now) && (is_sticky || !worker.is_slow(now))
+            }
+            Haste::Last => has_room(worker) && worker.is_open(),
+        });
+        self.loads.clear();
+        self.loads
+            .extend(takers.map(|(id, worker)| worker.load(id, now)));
         if !is_sticky {
             // Nobody gets a second one while somebody has none.
-            let has_idle = self.loads.iter().any(|load| load.in_flight == 0);
-            let depth = if has_idle { 1 } else { most };
-            self.loads.retain(|load| load.in_flight < depth);
+            if self.loads.iter().any(|load| load.in_flight == 0) {
+                self.loads.retain(|load| load.in_flight == 0);
+            }
         }
         if self.loads.is_empty() {
             return Some((None, false));

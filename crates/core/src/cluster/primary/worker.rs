@@ -101,6 +101,11 @@ impl<C> Worker<C> {
         self.phase == Phase::Open && self.seen == Seen::Running && !self.is_held_back
     }
 
+    /// How many connections it has not confirmed.
+    pub(super) fn in_flight(&self) -> u32 {
+        u32::try_from(self.given.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether it may be chosen now.
     pub(super) fn may_take(&self, now: Instant) -> bool {
         self.is_open() && self.rests_until.is_none_or(|until| until <= now)
@@ -183,7 +188,7 @@ impl<C> Worker<C> {
 
     pub(super) fn load(&self, worker: WorkerId, now: Instant) -> Load {
         let mut load = Load::new(worker, self.slot);
-        load.in_flight = u32::try_from(self.given.len()).unwrap_or(u32::MAX);
+        load.in_flight = self.in_flight();
         load.given = self.given_total;
         load.free_since = self.free_since;
         load.latency = self.latency;

@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use bytes::Bytes;
 use procession_core::cluster::WorkerId;
 use procession_core::cluster::primary::{Action, Back, ListenerId, Told};
 use procession_core::cluster::protocol::{Query, ToWorker, encode_to_worker};
@@ -46,6 +45,7 @@ impl Owner {
                         is_taken: false,
                         conn,
                     };
+                    self.is_rushed = true;
                     self.machine.settled(back, now);
                 }
             }
@@ -53,14 +53,14 @@ impl Owner {
         }
     }
 
-    fn body(&self, seq: u64, act: &ToWorker) -> Vec<u8> {
-        let mut body = Vec::with_capacity(128);
-        encode_to_worker(self.spec.serialization, seq, act, &mut body);
-        body
+    /// Writes it down in our own memory: nothing is allocated for a connection.
+    fn write(&mut self, seq: u64, act: &ToWorker) {
+        self.body.clear();
+        encode_to_worker(self.spec.serialization, seq, act, &mut self.body);
     }
 
     fn say(&mut self, worker: WorkerId, seq: u64, act: &ToWorker, share: Option<ListenerId>) {
-        let body = self.body(seq, act);
+        self.write(seq, act);
         let Some(running) = self.running.get(&worker) else {
             return;
         };
@@ -74,10 +74,10 @@ impl Owner {
         // One whose channel is closed or full of what it does not read is told nothing.
         let _ = match shared {
             Some((kind, fd)) => channel
-                .hand_over(kind, body.into(), fd)
+                .hand_over(&kind, &self.body, fd)
                 .map(drop)
                 .map_err(drop),
-            None => channel.send_cluster(&body).map_err(drop),
+            None => channel.send_cluster(&self.body).map_err(drop),
         };
     }
 
@@ -88,16 +88,16 @@ impl Owner {
         act: &ToWorker,
         conn: OwnedFd,
     ) -> Result<(), OwnedFd> {
-        let body = Bytes::from(self.body(seq, act));
+        self.write(seq, act);
         let Some(running) = self.running.get_mut(&worker) else {
             return Err(conn);
         };
         let Some(channel) = &running.channel else {
             return Err(conn);
         };
-        match channel.hand_over(HandleKind::Native, body, conn) {
+        match channel.hand_over(&HandleKind::Native, &self.body, conn) {
             Ok(ticket) => {
-                running.tickets.insert(ticket, seq);
+                running.tickets.push_back((ticket, seq));
                 Ok(())
             }
             Err((_, conn)) => Err(conn),

@@ -75,10 +75,14 @@ pub(super) struct Owner {
     restarts: u64,
     gave_up: bool,
     observe_at: Option<Instant>,
+    /// What is said to a worker, while it is written.
+    body: Vec<u8>,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends, before which no time is up. It may be too early; that costs less
     /// than setting it each time.
     armed: Option<Instant>,
+    /// Something has happened after which a time may be up before `sleep` ends.
+    is_rushed: bool,
     over: Option<Event>,
 }
 
@@ -88,6 +92,17 @@ enum Wake {
     Note(Note),
     Accepted(ListenerId, OwnedFd, Option<IpAddr>),
     Time,
+}
+
+impl Wake {
+    /// Whether a connection came, or a worker has it and serves it, and nothing else.
+    fn is_of_connections(&self) -> bool {
+        match self {
+            Self::Accepted(..) | Self::Note(Note::Heard(..)) => true,
+            Self::Note(Note::Worker(_, report)) => report.is_of_connections(),
+            Self::Request(_) | Self::Time => false,
+        }
+    }
 }
 
 impl Owner {
@@ -125,16 +140,18 @@ impl Owner {
             restarts: 0,
             gave_up: false,
             observe_at: None,
+            body: Vec::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Some(now),
+            is_rushed: true,
             over: None,
         })
     }
 
     /// Runs the cluster until it is over.
     pub(super) async fn run(mut self) {
+        let mut now = Instant::now();
         loop {
-            let now = Instant::now();
             self.run_timers(now);
             self.carry_out(now);
             if let Some(over) = self.over.take() {
@@ -143,9 +160,9 @@ impl Owner {
                 self.events.send(over).await;
                 return;
             }
-            self.arm();
+            self.arm(now);
             let wake = std::future::poll_fn(|cx| self.poll_wake(cx)).await;
-            let now = Instant::now();
+            now = Instant::now();
             self.woken(wake, now);
             self.read_on(now);
         }
@@ -183,6 +200,7 @@ impl Owner {
     }
 
     fn woken(&mut self, wake: Wake, now: Instant) {
+        self.is_rushed |= !wake.is_of_connections();
         match wake {
             Wake::Request(Some(request)) => self.asked(request, now),
             // Nobody is left who could want it.
@@ -206,6 +224,7 @@ impl Owner {
         if self.armed.is_some_and(|at| now < at) {
             return;
         }
+        self.is_rushed = true;
         if self.machine.deadline().is_some_and(|at| at <= now) {
             self.machine.tick(now);
         }
@@ -223,7 +242,13 @@ impl Owner {
     }
 
     /// Sets the alarm, if it would come too late.
-    fn arm(&mut self) {
+    fn arm(&mut self, now: Instant) {
+        // Connections that come and are served need no time to be up sooner than this, and
+        // there are many of them.
+        let near = now.checked_add(OBSERVE.min(self.spec.stuck_after));
+        if !std::mem::take(&mut self.is_rushed) && self.armed.is_some() && self.armed <= near {
+            return;
+        }
         let listeners = self.listeners.values();
         let listeners = listeners.filter_map(Listening::deadline);
         let own = [

@@ -38,8 +38,7 @@ impl Owner {
 
     fn settled(&mut self, worker: WorkerId, settlement: Settlement, now: Instant) {
         let running = self.running.get_mut(&worker);
-        // A listener's socket that was shared has no number.
-        let Some(seq) = running.and_then(|it| it.tickets.remove(&settlement.ticket)) else {
+        let Some(seq) = running.and_then(|it| it.number_of(settlement.ticket)) else {
             return;
         };
         let back = Back {

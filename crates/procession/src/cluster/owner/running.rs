@@ -1,6 +1,6 @@
 //! A worker's process, as far as the owner holds it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use procession_core::cluster::Slot;
@@ -24,8 +24,9 @@ pub(super) struct Running {
     pub(super) channel: Option<Sender>,
     /// It serves what is handed to it, but cannot accept from a socket that it was given.
     pub(super) cannot_accept: bool,
-    /// Connections in the channel, and the numbers under which they were given.
-    pub(super) tickets: HashMap<Ticket, u64>,
+    /// Connections in the channel, and the numbers under which they were given: oldest
+    /// first, which is how they come back.
+    pub(super) tickets: VecDeque<(Ticket, u64)>,
     /// Its end is no surprise.
     pub(super) is_expected: bool,
     pub(super) ready_at: Option<Instant>,
@@ -47,13 +48,20 @@ impl Running {
             kill: CancellationToken::new(),
             channel: None,
             cannot_accept: false,
-            tickets: HashMap::new(),
+            tickets: VecDeque::new(),
             is_expected: false,
             ready_at: None,
             is_stopped: false,
             cpu: None,
             seen: None,
         }
+    }
+
+    /// The number under which a connection was given that came back; none for a listener's
+    /// socket that was shared.
+    pub(super) fn number_of(&mut self, ticket: Ticket) -> Option<u64> {
+        let at = self.tickets.iter().position(|(own, _)| *own == ticket)?;
+        self.tickets.remove(at).map(|(_, seq)| seq)
     }
 
     /// Looks at the program, which may be another than the one that was started: a

@@ -99,7 +99,7 @@ impl Primary {
         let sent = self
             .channel
             .tx
-            .hand_over(HandleKind::Native, body, ours.into());
+            .hand_over(&HandleKind::Native, &body, ours.into());
         sent.unwrap();
         client
     }
@@ -357,7 +357,7 @@ fn a_socket_of_the_primary_s_is_accepted_from_beside_what_is_offered() {
             let sent = primary
                 .channel
                 .tx
-                .hand_over(HandleKind::Native, body, socket.into());
+                .hand_over(&HandleKind::Native, &body, socket.into());
             sent.unwrap();
         });
         let mut listener = listener.unwrap();
