@@ -137,6 +137,39 @@ fn rust_workers_serve_with_every_policy() {
     }
 }
 
+/// Which numbers new descriptors may have; those that are open stay so.
+fn let_descriptors_be_below(end: u64) -> u64 {
+    let resource = rustix::process::Resource::Nofile;
+    let mut limit = rustix::process::getrlimit(resource);
+    let before = limit.current.replace(end);
+    rustix::process::setrlimit(resource, limit).unwrap();
+    before.unwrap_or(u64::MAX)
+}
+
+#[test]
+fn a_client_for_whom_no_descriptor_was_free_is_served_as_soon_as_one_is() {
+    scene(async |oracle| {
+        let port = free_port();
+        let mut primary =
+            Primary::start(spec(subject(oracle, port), 1, Policy::LeastBusy)).unwrap();
+        all_ready(&mut primary).await;
+        let control = primary.control();
+        // By then nothing else wakes the primary.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let before = let_descriptors_be_below(3);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let_descriptors_be_below(before);
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let answered = tokio::task::spawn_blocking(move || client.read(&mut [0; 64]));
+        assert!(answered.await.unwrap().unwrap() > 0);
+        stop(primary, &control).await;
+    });
+}
+
 #[test]
 fn messages_go_both_ways() {
     scene(async |oracle| {

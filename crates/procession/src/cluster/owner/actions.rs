@@ -22,6 +22,7 @@ impl Owner {
             } => self.bind(listener, &query, kind, now),
             Action::Unbind { listener } => drop(self.listeners.remove(&listener)),
             Action::Accept { listener, on } => {
+                self.has_opened |= on;
                 if let Some(listener) = self.listeners.get_mut(&listener) {
                     listener.accept(on);
                 }

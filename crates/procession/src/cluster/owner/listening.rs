@@ -23,6 +23,9 @@ use procession_core::cluster::balance::Wants;
 /// How long to leave connections alone when we have no descriptor for one.
 const SHORT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
+/// Connections of one listener that are accepted before reports are heard again.
+const CONNECTIONS: u32 = 32;
+
 /// The most that is taken from a queue in one go, when a cluster stops.
 const LAST_SWEEP: usize = 4096;
 
@@ -93,31 +96,28 @@ impl Listening {
         self.on = on;
     }
 
-    /// The next connection at our own socket.
-    pub(super) fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Option<(OwnedFd, Option<IpAddr>)> {
+    /// The next connection at our own socket; none if there is a pause from now on.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<(OwnedFd, Option<IpAddr>)>> {
         let Sockets::Own(own, _) = &self.sockets else {
-            return None;
+            return Poll::Pending;
         };
         if !self.on || self.paused_until.is_some() || self.listened_to >= self.most {
-            return None;
+            return Poll::Pending;
         }
         loop {
             let Poll::Ready(Ok(mut ready)) = own.poll_read_ready(cx) else {
-                return None;
+                return Poll::Pending;
             };
             match procession_sys::accept(ready.get_inner()) {
                 Ok((fd, peer)) => {
-                    return Some((fd, peer.map(|peer| peer.ip())));
+                    return Poll::Ready(Some((fd, peer.map(|peer| peer.ip()))));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // No descriptor is free, or no memory: they wait in the backlog.
                 Err(_) => {
                     self.paused_until = Instant::now().checked_add(SHORT_OF_DESCRIPTORS);
-                    return None;
+                    return Poll::Ready(None);
                 }
             }
         }
@@ -202,14 +202,40 @@ impl Owner {
         self.machine.bound(id, bound, now);
     }
 
+    /// Takes the connections that are there, and gives each away at once; says whether
+    /// there may be more.
+    pub(super) fn accept(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.has_opened = false;
+        let mut is_spent = false;
+        let mut next = ListenerId(0);
+        while let Some((&id, _)) = self.listeners.range(next..).next() {
+            is_spent |= self.accept_at(id, cx, now);
+            next = ListenerId(id.0 + 1);
+        }
+        is_spent
+    }
+
+    fn accept_at(&mut self, id: ListenerId, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..CONNECTIONS {
+            let listener = self.listeners.get_mut(&id);
+            match listener.map_or(Poll::Pending, |it| it.poll_accept(cx)) {
+                Poll::Ready(Some((fd, peer))) => {
+                    self.accepted(id, fd, peer, now);
+                    self.carry_out(now);
+                }
+                Poll::Ready(None) => {
+                    // The end of the pause is to be waited for.
+                    self.is_rushed = true;
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
     /// A connection at our own socket.
-    pub(super) fn accepted(
-        &mut self,
-        id: ListenerId,
-        fd: OwnedFd,
-        peer: Option<IpAddr>,
-        now: Instant,
-    ) {
+    fn accepted(&mut self, id: ListenerId, fd: OwnedFd, peer: Option<IpAddr>, now: Instant) {
         if let Some(listener) = self.listeners.get_mut(&id)
             && let Some((_, group)) = listener.group_mut()
         {

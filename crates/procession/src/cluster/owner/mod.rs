@@ -83,24 +83,17 @@ pub(super) struct Owner {
     armed: Option<Instant>,
     /// Something has happened after which a time may be up before `sleep` ends.
     is_rushed: bool,
+    /// A listener accepts again, and was not looked at since.
+    has_opened: bool,
     over: Option<Event>,
 }
 
-/// Why the owner woke.
-enum Wake {
-    Request(Option<Request>),
-    Note(Note),
-    Accepted(ListenerId, OwnedFd, Option<IpAddr>),
-    Time,
-}
-
-impl Wake {
+impl Note {
     /// Whether a connection came, or a worker has it and serves it, and nothing else.
     fn is_of_connections(&self) -> bool {
         match self {
-            Self::Accepted(..) | Self::Note(Note::Heard(..)) => true,
-            Self::Note(Note::Worker(_, report)) => report.is_of_connections(),
-            Self::Request(_) | Self::Time => false,
+            Self::Worker(_, report) => report.is_of_connections(),
+            Self::Heard(..) => true,
         }
     }
 }
@@ -144,79 +137,84 @@ impl Owner {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Some(now),
             is_rushed: true,
+            has_opened: false,
             over: None,
         })
     }
 
     /// Runs the cluster until it is over.
     pub(super) async fn run(mut self) {
-        let mut now = Instant::now();
+        let over = std::future::poll_fn(|cx| self.poll_turn(cx)).await;
+        self.listeners.clear();
+        drop(self.inherited);
+        self.events.send(over).await;
+    }
+
+    /// Takes in all that is there, and does what follows, so that one wake costs one look
+    /// at each source and at the clock. Ready when the cluster is over.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
+            let now = Instant::now();
+            let mut is_spent = self.hear(cx, now);
             self.run_timers(now);
             self.carry_out(now);
+            if self.over.is_none() {
+                is_spent |= self.accept(cx, now);
+            }
             if let Some(over) = self.over.take() {
-                self.listeners.clear();
-                drop(self.inherited);
-                self.events.send(over).await;
-                return;
+                return Poll::Ready(over);
             }
             self.arm(now);
-            let wake = std::future::poll_fn(|cx| self.poll_wake(cx)).await;
-            now = Instant::now();
-            self.woken(wake, now);
-            self.read_on(now);
-        }
-    }
-
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if self.is_held
-            && let Poll::Ready(request) = self.requests.poll_recv(cx)
-        {
-            return Poll::Ready(Wake::Request(request));
-        }
-        if let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) {
-            return Poll::Ready(Wake::Note(note));
-        }
-        for (id, listener) in &mut self.listeners {
-            if let Some((fd, peer)) = listener.poll_accept(cx) {
-                return Poll::Ready(Wake::Accepted(*id, fd, peer));
+            if self.armed.is_some() && self.sleep.as_mut().poll(cx).is_ready() {
+                self.armed = None;
+            } else if is_spent {
+                // Others first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            } else if !self.has_opened {
+                return Poll::Pending;
             }
         }
-        if self.armed.is_some() && self.sleep.as_mut().poll(cx).is_ready() {
-            self.armed = None;
-            return Poll::Ready(Wake::Time);
-        }
-        Poll::Pending
     }
 
-    /// What else is here already, so that all of it costs one look at the clock.
-    fn read_on(&mut self, now: Instant) {
+    /// Hears what is asked and reported; says whether there may be more.
+    fn hear(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        while self.is_held
+            && let Poll::Ready(request) = self.requests.poll_recv(cx)
+        {
+            self.is_rushed = true;
+            self.requested(request, now);
+        }
         for _ in 0..REPORTS {
-            let Ok(note) = self.notes.try_recv() else {
-                return;
+            let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) else {
+                return false;
             };
-            self.woken(Wake::Note(note), now);
+            self.is_rushed |= !note.is_of_connections();
+            self.noted(note, now);
         }
+        true
     }
 
-    fn woken(&mut self, wake: Wake, now: Instant) {
-        self.is_rushed |= !wake.is_of_connections();
-        match wake {
-            Wake::Request(Some(request)) => self.asked(request, now),
+    fn requested(&mut self, request: Option<Request>, now: Instant) {
+        match request {
+            Some(request) => self.asked(request, now),
             // Nobody is left who could want it.
-            Wake::Request(None) => {
+            None => {
                 self.is_held = false;
                 self.supervisor.kill_now(now);
             }
-            Wake::Note(Note::Worker(worker, report)) => self.reported(worker, report, now),
-            Wake::Note(Note::Heard(id, arrival)) => {
+        }
+    }
+
+    fn noted(&mut self, note: Note, now: Instant) {
+        match note {
+            Note::Worker(worker, report) => self.reported(worker, report, now),
+            Note::Heard(id, arrival) => {
                 if let Some(listener) = self.listeners.get_mut(&id) {
                     listener.listened_to -= 1;
                 }
                 self.machine.arrived(id, arrival, now);
             }
-            Wake::Accepted(id, fd, peer) => self.accepted(id, fd, peer, now),
-            Wake::Time => {}
         }
     }
 
@@ -224,7 +222,7 @@ impl Owner {
         if self.armed.is_some_and(|at| now < at) {
             return;
         }
-        self.is_rushed = true;
+        (self.armed, self.is_rushed) = (None, true);
         if self.machine.deadline().is_some_and(|at| at <= now) {
             self.machine.tick(now);
         }
