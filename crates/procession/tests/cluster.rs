@@ -226,6 +226,40 @@ fn when_all_workers_are_killed_nobody_is_refused() {
     });
 }
 
+/// Nobody waits for it, so it is left as it is.
+#[test]
+fn a_worker_that_was_stopped_just_now_is_given_nothing() {
+    scene(async |oracle| {
+        let port = free_port();
+        let mut primary =
+            Primary::start(spec(subject(oracle, port), 2, Policy::LeastBusy)).unwrap();
+        let (worker, pid) = until(&mut primary, |event| match event {
+            Event::Fork { worker, pid, .. } => Some((*worker, *pid)),
+            _ => None,
+        })
+        .await;
+        all_ready(&mut primary).await;
+        let control = primary.control();
+        // The processes were looked at just now, and will not be again for a while.
+        get(port).await.unwrap();
+        control.signal(worker, Signal::STOP).await.unwrap();
+        let stopped = move || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.contains(") T ").then_some(())
+        };
+        let waiting = move || procession_testkit::wait::until("its stop", stopped);
+        tokio::task::spawn_blocking(waiting).await.unwrap();
+        // Who spoke just now is taken to run still.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..8 {
+            get(port).await.unwrap();
+        }
+        control.signal(worker, Signal::CONT).await.unwrap();
+        let (codes, end) = stop(primary, &control).await;
+        assert_eq!((codes, end), (vec![Some(TOLD); 2], (End::Stopped, 0, 0)));
+    });
+}
+
 #[test]
 fn it_grows_and_shrinks() {
     scene(async |oracle| {

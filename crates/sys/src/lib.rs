@@ -28,6 +28,7 @@ mod sigpipe;
 mod sockets;
 mod start_error;
 mod status;
+mod stopped;
 mod terminal;
 
 #[cfg(all(target_os = "linux", not(procession_portable)))]

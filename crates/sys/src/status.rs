@@ -75,9 +75,6 @@ pub struct ProcessLoad {
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
-    /// The kernel's letter: `R` runs, `S` sleeps, `D` waits for a disk, `T` is
-    /// stopped, `Z` has ended and is not reaped.
-    pub state: char,
 }
 
 /// What this machine offers, as far as starting and ending processes goes.

@@ -156,11 +156,28 @@ fn the_load_of_a_process_is_told() {
     let load = || process_load(pid).unwrap();
     wait_until("it works", || load().cpu >= Duration::from_millis(30));
     assert!(load().rss > 64 * 1024, "{:?}", load());
-    busy.0.signal(libc::SIGSTOP).unwrap();
-    wait_until("it is stopped", || load().state == 'T');
     drop(busy);
     assert_eq!(
         process_load(pid).unwrap_err().raw_os_error(),
         Some(libc::ESRCH)
     );
+}
+
+#[test]
+fn a_child_is_seen_to_be_stopped_until_it_goes_on_or_ends() {
+    let child = Child::start(&plan(&["/bin/sleep", "60"]));
+    assert!(!child.0.is_stopped());
+    for end in [libc::SIGCONT, libc::SIGKILL] {
+        child.0.signal(libc::SIGSTOP).unwrap();
+        wait_until("it is stopped", || child.0.is_stopped());
+        assert!(child.0.is_stopped(), "also when it is asked again");
+        assert_eq!(
+            child.0.try_wait().unwrap(),
+            None,
+            "and is not taken for ended"
+        );
+        child.0.signal(end).unwrap();
+        wait_until("it is not stopped any more", || !child.0.is_stopped());
+    }
+    assert!(child.0.wait_timeout(Some(LIMIT)).unwrap().is_some());
 }

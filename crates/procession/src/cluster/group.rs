@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use procession_core::cluster::protocol::Query;
 use procession_core::cluster::spread::{Decision, Options, Selector, SlotView, Spread, When};
 use procession_core::cluster::{Slot, WorkerId};
-use procession_sys::Share;
+use procession_sys::{Process, Share};
 
 use super::sockets;
 
@@ -28,9 +28,9 @@ pub(super) struct Group {
 
 /// What is known of the worker in a slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InSlot {
+pub(super) struct InSlot<'a> {
     pub(super) worker: WorkerId,
-    pub(super) pid: u32,
+    pub(super) process: &'a Process,
     pub(super) serves: bool,
     pub(super) cpu: Option<f32>,
     pub(super) age: Duration,
@@ -75,11 +75,11 @@ impl Group {
     }
 
     /// Looks at the queues, and tells the kernel what was decided.
-    pub(super) fn look(
+    pub(super) fn look<'a>(
         &mut self,
         own: &OwnedFd,
         now: Instant,
-        who: impl Fn(Slot) -> Option<InSlot>,
+        who: impl Fn(Slot) -> Option<InSlot<'a>>,
     ) -> Vec<(Slot, u32)> {
         let views: Vec<SlotView> = (0..)
             .map(Slot)
@@ -127,17 +127,14 @@ pub(super) fn accept(socket: &OwnedFd) -> Option<(OwnedFd, Option<SocketAddr>)> 
     }
 }
 
-fn view(slot: Slot, socket: &OwnedFd, who: Option<InSlot>) -> SlotView {
+fn view(slot: Slot, socket: &OwnedFd, who: Option<InSlot<'_>>) -> SlotView {
     let queue = procession_sys::accept_queue(socket);
     let (queue, queue_limit) = queue.map_or((0, 0), |queue| (queue.length, queue.limit));
-    let is_stopped = |who: &InSlot| {
-        queue > 0 && procession_sys::process_load(who.pid).is_ok_and(|load| load.state == 'T')
-    };
     SlotView {
         slot,
         worker: who.map(|who| who.worker),
         serves: who.is_some_and(|who| who.serves),
-        stopped: who.as_ref().is_some_and(is_stopped),
+        stopped: queue > 0 && who.is_some_and(|who| who.process.is_stopped()),
         queue,
         queue_limit,
         cpu: who.and_then(|who| who.cpu),

@@ -104,7 +104,6 @@ fn load_in(stat: &str) -> Option<ProcessLoad> {
     Some(ProcessLoad {
         cpu: Duration::from_secs(ticks / a_second) + Duration::from_nanos(nanos),
         rss: number(21)? * rustix::param::page_size() as u64,
-        state: fields.first()?.chars().next()?,
     })
 }
 
@@ -215,7 +214,6 @@ mod tests {
         let expected = Duration::from_secs_f64(275.0 / f64::from(u32::try_from(a_second).unwrap()));
         assert_eq!(load.cpu, expected);
         assert_eq!(load.rss, 300 * rustix::param::page_size() as u64);
-        assert_eq!(load.state, 'T');
         assert_eq!(load_in(" S 1 2"), None);
     }
 

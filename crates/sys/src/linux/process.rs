@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Signal, WaitId, pidfd_send_signal};
 
 use super::reaper;
 use super::strangers::{forget_ours, note_ours};
 use super::tree::Tree;
 use crate::io::{PollFd, poll};
 use crate::status::{Ended, HowEnded, TreeLevel, Usage};
+use crate::stopped::is_stopped;
 
 /// A child of this process.
 ///
@@ -82,6 +83,13 @@ impl Process {
             Some(_) => drop(poll(&mut [PollFd::readable(self.exit_fd())], limit)?),
         }
         self.try_wait()
+    }
+
+    /// Whether it is stopped, by a signal or its terminal, and did not go on: one call of
+    /// the kernel, for which nothing is opened.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        is_stopped(WaitId::PidFd(self.exit_fd()))
     }
 
     /// Sends a signal; `false` when it has ended (even if it is not yet reaped).

@@ -12,10 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, WaitId};
+
 use super::pipes::pipe_pair;
 use super::tree::Tree;
 use crate::io::{PollFd, poll};
 use crate::status::{Ended, HowEnded, TreeLevel, Usage};
+use crate::stopped::is_stopped;
 
 /// A child of this process.
 ///
@@ -75,6 +78,16 @@ impl Process {
         }
         poll(&mut [PollFd::readable(self.exit_fd())], limit)?;
         self.try_wait()
+    }
+
+    /// Whether it is stopped, by a signal or its terminal, and did not go on: one call of
+    /// the kernel.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let state = self.shared.lock();
+        // The number is its own until it was reaped.
+        matches!(*state, State::Running)
+            && Pid::from_raw(self.shared.pid).is_some_and(|pid| is_stopped(WaitId::Pid(pid)))
     }
 
     /// Sends a signal; `false` when it has ended.

@@ -180,7 +180,7 @@ const FULL: u32 = 64;
 /// How soon to look again: while something may be stuck.
 const SOON: Duration = Duration::from_millis(20);
 /// While the kernel spreads.
-const SPREADING: Duration = Duration::from_millis(100);
+const SPREADING: Duration = Duration::from_millis(25);
 /// While it spreads little.
 const SPREADING_LITTLE: Duration = Duration::from_millis(250);
 /// While handshakes may end in a queue that nobody else empties.

@@ -39,7 +39,12 @@ impl Owner {
                 key,
                 conn,
             } => {
-                if let Err(conn) = self.give(worker, seq, &ToWorker::NewConn { key }, conn) {
+                let given = if self.has_stopped(worker, now) {
+                    Err(conn)
+                } else {
+                    self.give(worker, seq, &ToWorker::NewConn { key }, conn)
+                };
+                if let Err(conn) = given {
                     let back = Back {
                         worker,
                         seq,

@@ -329,10 +329,10 @@ impl Owner {
     }
 }
 
-fn in_slot_of(worker: WorkerId, it: &super::Running, serves: bool, now: Instant) -> InSlot {
+fn in_slot_of(worker: WorkerId, it: &super::Running, serves: bool, now: Instant) -> InSlot<'_> {
     InSlot {
         worker,
-        pid: it.pid,
+        process: &it.process,
         serves: serves && !it.cannot_accept,
         cpu: it.cpu,
         age: it

@@ -16,6 +16,9 @@ use crate::ipc::cluster::Settlement;
 
 impl Owner {
     pub(super) fn reported(&mut self, worker: WorkerId, report: Report, now: Instant) {
+        if let Some(running) = self.running.get_mut(&worker) {
+            running.heard_at = now;
+        }
         match report {
             Report::Said(message) => {
                 if let WorkerAct::QueryServer(_) = &message.act

@@ -3,13 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use procession_core::cluster::Slot;
 use procession_core::cluster::primary::Seen;
+use procession_core::cluster::{Slot, WorkerId};
 use procession_core::ipc::handles::Ticket;
 use procession_sys::Process;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listening, OBSERVE, Owner};
+
+/// Who was heard of so lately is taken to run still.
+const LATELY: Duration = Duration::from_millis(5);
 use crate::ipc::Sender;
 
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Running {
     pub(super) ready_at: Option<Instant>,
     /// Its process is stopped, when that was last looked at.
     pub(super) is_stopped: bool,
+    /// When it last said something.
+    pub(super) heard_at: Instant,
     /// Share of a core, lately.
     pub(super) cpu: Option<f32>,
     seen: Option<(Instant, Duration)>,
@@ -52,6 +57,7 @@ impl Running {
             is_expected: false,
             ready_at: None,
             is_stopped: false,
+            heard_at: now,
             cpu: None,
             seen: None,
         }
@@ -73,10 +79,18 @@ impl Running {
             procession_sys::program_name(self.pid).is_some_and(|name| name == "deno");
     }
 
+    /// Whether it is stopped now.
+    fn has_stopped(&mut self, now: Instant) -> bool {
+        self.is_stopped =
+            now.saturating_duration_since(self.heard_at) >= LATELY && self.process.is_stopped();
+        self.is_stopped
+    }
+
     /// Looks at the process.
     fn look(&mut self, now: Instant) {
+        self.is_stopped = self.process.is_stopped();
         let Ok(load) = procession_sys::process_load(self.pid) else {
-            (self.cpu, self.is_stopped) = (None, false);
+            self.cpu = None;
             return;
         };
         if let Some((then, used)) = self.seen.replace((now, load.cpu)) {
@@ -84,7 +98,6 @@ impl Running {
             let cpu = load.cpu.saturating_sub(used).as_secs_f32();
             self.cpu = (wall > 0.0).then(|| cpu / wall);
         }
-        self.is_stopped = load.state == 'T';
     }
 }
 
@@ -96,6 +109,22 @@ impl Owner {
             self.observe(now);
             self.observe_at = now.checked_add(OBSERVE);
         }
+    }
+
+    /// Whether a worker that is to be given something was stopped since the processes were
+    /// last looked at: its client would wait.
+    pub(super) fn has_stopped(&mut self, worker: WorkerId, now: Instant) -> bool {
+        let Some(running) = self.running.get_mut(&worker) else {
+            return false;
+        };
+        if !running.has_stopped(now) {
+            return false;
+        }
+        self.machine
+            .observed(worker, running.cpu, Seen::Stopped, now);
+        // It may go on.
+        self.observe_at = self.observe_at.or(now.checked_add(OBSERVE));
+        true
     }
 
     /// Who is stopped, or rests because it was stuck, is given nothing.
