@@ -10,10 +10,10 @@ use procession_sys::Process;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listening, OBSERVE, Owner};
+use crate::ipc::Sender;
 
 /// Who was heard of so lately is taken to run still.
 const LATELY: Duration = Duration::from_millis(5);
-use crate::ipc::Sender;
 
 #[derive(Debug)]
 pub(super) struct Running {
