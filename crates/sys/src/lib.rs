@@ -56,7 +56,7 @@ pub use os::{
 };
 pub use own::{is_out_of_descriptors, process_cpu, raise_open_files, thread_cpu};
 pub use plan::{Credentials, FdAssignment, Resource, Session, SpawnPlan};
-pub use reactor::{ExitWatch, watch_readable};
+pub use reactor::{ExitWatch, watch, watch_readable};
 pub use shared_memory::{
     ForeignMemoryError, NOTIFIES_ARE_COUNTED, SIZES_ARE_SEALED, SealedBytes, SealedBytesWriter,
     SharedCells, Waited, WithdrawableWait, notify, wait,

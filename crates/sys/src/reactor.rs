@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -90,5 +91,21 @@ impl ExitWatch {
 pub fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` never changes and stays open as long as it is owned.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
+/// As [`watch_readable`], of a descriptor that others use too, for any interest.
+///
+/// # Errors
+///
+/// As [`watch_readable`]; `EEXIST` while another registration of it lives.
+///
+/// # Panics
+///
+/// As [`watch_readable`].
+pub fn watch(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an `OwnedFd` never changes and stays open as long as it is owned, here by
+    // the registration's own part of the `Arc`.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     registered.map_err(io::Error::from)
 }

@@ -70,6 +70,7 @@ mod receiver;
 pub mod relay;
 mod request;
 mod shared;
+mod socket;
 
 pub use blob::{Blob, BlobWriter, MemoryError};
 pub use channel::{Channel, Sender};

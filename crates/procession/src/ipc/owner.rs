@@ -13,8 +13,6 @@ use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Receipt, Settled};
 use procession_sys::{PollFd, Received, SendAgain};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
 use super::Handle;
@@ -22,7 +20,8 @@ use super::cluster::Settlement;
 use super::error::Failure;
 use super::message::Message;
 use super::request::{Responder, Verdict};
-use super::shared::{Outbox, Shared, Stage};
+use super::shared::{Shared, Stage};
+use super::socket::Socket;
 
 /// What is read at once, and the most that one peer gets before others have their turn.
 pub(super) const TURN: usize = 64 * 1024;
@@ -46,7 +45,7 @@ thread_local! {
 /// Moves bytes between the socket and the queues, until the channel ends.
 #[derive(Debug)]
 pub(super) struct Owner {
-    socket: Arc<UnixStream>,
+    socket: Socket,
     inbound: Inbound<OwnedFd>,
     shared: Arc<Shared>,
     /// The kernel has no room for a descriptor: until then nothing is written.
@@ -76,8 +75,8 @@ enum Went {
 impl Owner {
     pub(super) fn new(socket: OwnedFd, shared: Arc<Shared>) -> io::Result<Self> {
         procession_sys::set_nonblocking(&socket, true)?;
-        let socket = Arc::new(UnixStream::from_std(socket.into())?);
-        shared.outbox().socket = Some(Arc::clone(&socket));
+        let socket = Socket::new(socket)?;
+        shared.outbox().socket = Some(socket.share());
         if shared.limits.max_pending_handles == 0 {
             procession_sys::forbid_handles(socket.as_fd())?;
         }
@@ -101,7 +100,12 @@ impl Owner {
         let mut outbox = self.shared.outbox();
         outbox.answers |= std::mem::take(&mut self.heard);
         let waits = !is_paused && !outbox.half.is_written();
-        let written = waits.then(|| write_all(&self.socket, &mut outbox, cx));
+        let written = if waits {
+            Some(self.socket.write(&mut outbox.half, cx))
+        } else {
+            self.socket.rest(cx)?;
+            None
+        };
         let was_unheard = self.is_unheard;
         self.is_unheard = !outbox.half.may_receive();
         // A message that has begun to arrive is waited for, as in Node.
@@ -151,7 +155,11 @@ impl Owner {
         BUFFER.with_borrow_mut(|buffer| {
             let mut handles = Vec::new();
             let buffer = &mut buffer[..self.piece];
-            match self.read_some(cx, buffer, &mut handles) {
+            let takes_handles = self.shared.limits.max_pending_handles > 0;
+            let read = self
+                .socket
+                .poll_read(cx, buffer, &mut handles, takes_handles);
+            match read {
                 Poll::Pending => Ok(Went::Still),
                 Poll::Ready(Ok(Received { bytes: 0, .. })) => Ok(Went::End),
                 Poll::Ready(Ok(received)) => {
@@ -163,8 +171,8 @@ impl Owner {
                     let is_stormy = self.deliver()? > short;
                     self.piece = if is_stormy { SHORT_TURN } else { TURN };
                     // What was emptied need not be looked at again to be woken by.
-                    let is_empty = self.socket.poll_read_ready(cx).is_pending();
-                    Ok(if is_empty { Went::Still } else { Went::On })
+                    let may_go_on = self.socket.may_read(cx);
+                    Ok(if may_go_on { Went::On } else { Went::Still })
                 }
                 // A peer that ended with our bytes unread resets the connection: the end.
                 Poll::Ready(Err(error)) if is_gone(&error) => Ok(Went::End),
@@ -181,45 +189,6 @@ impl Owner {
             inbox.owner_waits = self.is_full;
         }
         !self.is_full && !self.is_unheard
-    }
-
-    fn read_some(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-        handles: &mut Vec<OwnedFd>,
-    ) -> Poll<io::Result<Received>> {
-        let takes_handles = self.shared.limits.max_pending_handles > 0;
-        loop {
-            std::task::ready!(self.socket.poll_read_ready(cx))?;
-            let mut short = None;
-            let read = self.socket.try_io(Interest::READABLE, || {
-                let received = if takes_handles {
-                    procession_sys::receive(self.socket.as_fd(), buffer, handles)?
-                } else {
-                    let bytes = procession_sys::receive_plain(self.socket.as_fd(), buffer)?;
-                    Received {
-                        bytes,
-                        lost_handles: false,
-                    }
-                };
-                // Fewer bytes than there was room for: nothing is left, and the
-                // runtime need not try to find out. A descriptor cuts a read short too.
-                if (1..buffer.len()).contains(&received.bytes)
-                    && handles.is_empty()
-                    && !received.lost_handles
-                {
-                    short = Some(received);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(received)
-            });
-            match (short, read) {
-                (Some(received), _) => return Poll::Ready(Ok(received)),
-                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                (None, read) => return Poll::Ready(read),
-            }
-        }
     }
 
     /// Passes on every whole message, and tells how many there were.
@@ -380,23 +349,6 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
-}
-
-fn write_all(socket: &UnixStream, outbox: &mut Outbox, cx: &mut Context<'_>) -> io::Result<()> {
-    while let Some(write) = outbox.half.next_write() {
-        match socket.poll_write_ready(cx) {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(ready) => ready?,
-        }
-        let handle = write.handle.map(AsFd::as_fd);
-        let send = || procession_sys::send(socket.as_fd(), write.bytes, handle);
-        match socket.try_io(Interest::WRITABLE, send) {
-            Ok(bytes) => outbox.half.wrote(bytes),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl Future for Owner {

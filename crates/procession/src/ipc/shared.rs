@@ -9,7 +9,6 @@ use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::internal::HandleKind;
 use procession_core::ipc::outbound::Outbound;
 use procession_core::ipc::{Limits, Serialization};
-use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +50,7 @@ pub(super) struct Outbox {
     /// The owner, asleep.
     pub(super) owner: Option<Waker>,
     /// The owner's, until the channel ends: for who [writes](Self::go) without it.
-    pub(super) socket: Option<Arc<UnixStream>>,
+    pub(super) socket: Option<Arc<OwnedFd>>,
     /// Something was read since a message was last written without the owner.
     pub(super) answers: bool,
     pub(super) hand_overs: HashMap<Ticket, oneshot::Sender<Result<(), OwnedFd>>>,
