@@ -33,6 +33,9 @@ pub struct Framer {
     /// that arrives in many pieces is scanned once.
     scanned: usize,
     limit: usize,
+    /// A message that came alone and whole, as most do: it never was in `buffer`, but comes
+    /// before what is.
+    whole: Option<Bytes>,
     /// Whether a whole message has come.
     begun: bool,
 }
@@ -46,16 +49,41 @@ impl Framer {
             buffer: BytesMut::new(),
             scanned: 0,
             limit: max_frame,
+            whole: None,
             begun: false,
         }
     }
 
     /// Adds bytes as they were read.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if self.buffer.is_empty()
+            && self.whole.is_none()
+            && let Some(message) = self.as_whole(bytes)
+        {
+            // Cut from the buffer it would take two pieces of memory.
+            self.whole = Some(Bytes::copy_from_slice(message));
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
-    /// Where bytes can be read into; what is added there counts as fed.
+    /// The message that these bytes are, if they are one that may come, and nothing else.
+    fn as_whole<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let message = match self.serialization {
+            Serialization::Json => {
+                let message = bytes.strip_suffix(b"\n")?;
+                Some(message).filter(|message| memchr::memchr(b'\n', message).is_none())
+            }
+            Serialization::Advanced => {
+                let (length, message) = bytes.split_first_chunk::<LENGTH>()?;
+                let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+                Some(message).filter(|message| message.len() == length)
+            }
+        };
+        message.filter(|message| message.len() <= self.limit)
+    }
+
+    /// Where bytes can be read into when no whole message is left; what is added there counts as fed.
     ///
     /// Saves a copy while a large message is under way. Reserve in step with
     /// what has come: the block lives as long as any frame cut from it.
@@ -70,21 +98,24 @@ impl Framer {
     /// [`FrameTooLong`] once a message passes the limit, or claims to. The
     /// stream cannot be followed after that, and every later call says the same.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameTooLong> {
-        let frame = match self.serialization {
-            Serialization::Json => self.next_line(),
-            Serialization::Advanced => self.next_counted(),
-        }?;
+        let frame = match (self.whole.take(), self.serialization) {
+            (None, _) if self.buffer.is_empty() => None,
+            (None, Serialization::Json) => self.next_line()?,
+            (None, Serialization::Advanced) => self.next_counted()?,
+            (whole, _) => whole,
+        };
         self.begun |= frame.is_some();
         Ok(frame)
     }
 
-    /// Whether a part of a message is held: at the end of the stream it is lost.
+    /// Whether a part of a message is held, when no whole one is left: at the end of the
+    /// stream it is lost.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// How many bytes are held.
+    /// How many bytes of messages that are not whole are held.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
@@ -331,6 +362,23 @@ mod tests {
                 assert_eq!(framer.next_frame().unwrap().unwrap(), "0123456789");
                 assert!(!framer.is_partial());
             }
+        }
+    }
+
+    #[test]
+    fn what_came_before_is_first_however_whole_it_came() {
+        for serialization in BOTH {
+            let wire = |message: &[u8]| wire_of(serialization, &[message.to_vec()]);
+            let mut framer = Framer::new(serialization, 10);
+            framer.feed(&wire(b"first"));
+            assert!(!framer.is_partial());
+            framer.feed(&wire(b"second"));
+            framer.feed(&wire(b"third")[..3]);
+            framer.feed(&wire(b"third")[3..]);
+            for message in ["first", "second", "third"] {
+                assert_eq!(framer.next_frame().unwrap().unwrap(), message);
+            }
+            assert_eq!(framer.next_frame(), Ok(None));
         }
     }
 

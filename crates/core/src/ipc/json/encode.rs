@@ -34,17 +34,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
         out.truncate(start);
         return Err(EncodeError { reason });
     }
-    without_newlines(&mut out[start..]);
     Ok(())
-}
-
-/// A ready-made text that a value brought along (serde_json's `RawValue`) may
-/// have newlines between its tokens, where a space is as good.
-pub(super) fn without_newlines(mut text: &mut [u8]) {
-    while let Some(at) = memchr::memchr(b'\n', text) {
-        text[at] = b' ';
-        text = &mut text[at..];
-    }
 }
 
 /// JavaScript's numbers.

@@ -299,28 +299,53 @@ impl Open {
 /// control character, or the end.
 #[inline]
 pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
-    // A long string is looked at in blocks that the compiler makes vectors of.
-    while let Some(block) = bytes[at..].first_chunk::<64>() {
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        if block.iter().fold(false, |any, byte| any | is_special(byte)) {
-            break;
+    // Most strings are short, such as names.
+    let mut word = bytes[at..].first_chunk();
+    if word.is_some_and(|word| special_bytes(u64::from_le_bytes(*word)) == 0) {
+        at += WORD;
+        // A long one is looked at in blocks that the compiler makes vectors of.
+        while let Some(block) = bytes[at..].first_chunk::<64>() {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            if block.iter().fold(false, |any, byte| any | is_special(byte)) {
+                break;
+            }
+            at += 64;
         }
-        at += 64;
+        word = bytes[at..].first_chunk();
     }
-    while let Some(word) = bytes[at..].first_chunk::<8>() {
-        let special = special_bytes(u64::from_le_bytes(*word));
+    while let Some(found) = word {
+        let special = special_bytes(u64::from_le_bytes(*found));
         if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
+            return at + first_byte(special);
         }
-        at += 8;
+        at += WORD;
+        word = bytes[at..].first_chunk();
     }
-    while let Some(byte) = bytes.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            break;
+    plain_until_end(bytes, at)
+}
+
+/// The same where less than a word is left.
+fn plain_until_end(bytes: &[u8], at: usize) -> usize {
+    let left = bytes.len() - at;
+    match bytes.last_chunk::<WORD>() {
+        // What was seen already is shifted out, and the zeros that come in are an end.
+        Some(word) if left > 0 => {
+            let word = u64::from_le_bytes(*word) >> (8 * (WORD - left));
+            at + first_byte(special_bytes(word))
         }
-        at += 1;
+        Some(_) => at,
+        None => {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            at + bytes[at..].iter().position(is_special).unwrap_or(left)
+        }
     }
-    at
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// Where in its word the first of the [special bytes](special_bytes) is.
+fn first_byte(special: u64) -> usize {
+    special.trailing_zeros() as usize / 8
 }
 
 /// The highest bit of each byte that ends a string's plain bytes. Only the

@@ -390,8 +390,10 @@ impl ser::Serializer for Raw<'_> {
     type SerializeStruct = ser::Impossible<(), Error>;
     type SerializeStructVariant = ser::Impossible<(), Error>;
 
+    /// A ready-made text may have newlines between its tokens, where a space is as good.
     fn serialize_str(self, text: &str) -> Result {
-        self.0.extend_from_slice(text.as_bytes());
+        let spaced = |byte| if byte == b'\n' { b' ' } else { byte };
+        self.0.extend(text.bytes().map(spaced));
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What the raw inside of a checked string stands for.
 
+use std::cmp::Ordering;
+
 use super::decode;
 
 /// The inside of a JSON string, if the value is one.
@@ -42,8 +44,12 @@ fn control(escaped: u8) -> u8 {
 
 /// Whether the raw inside of a checked string says that ASCII text.
 pub(in crate::ipc) fn raw_is(raw: &[u8], text: &str) -> bool {
-    raw == text.as_bytes()
-        || (memchr::memchr(b'\\', raw).is_some() && units(raw).eq(text.encode_utf16()))
+    // An escape is longer than what it stands for.
+    match raw.len().cmp(&text.len()) {
+        Ordering::Less => false,
+        Ordering::Equal => raw == text.as_bytes(),
+        Ordering::Greater => raw.contains(&b'\\') && units(raw).eq(text.encode_utf16()),
+    }
 }
 
 /// What a checked value says, if it is a string.
