@@ -289,13 +289,27 @@ impl Sender {
     ///
     /// As [`Sender::send`].
     pub async fn forward(&self, mut message: Message) -> Result<(), SendError> {
-        if message.serialization == self.shared.serialization {
-            let mut out = Vec::with_capacity(message.body.len() + 4);
-            frame::write(self.shared.serialization, &message.body, &mut out)
-                .map_err(|_| self.cannot_encode(EncodeError::TooLong, message.take_handle()))?;
-            return self.push(&mut out).await;
+        if message.serialization != self.shared.serialization {
+            return self.send_raw(&message.body).await;
         }
-        self.send_raw(&message.body).await
+        let pushed = self.write_and_push(
+            usize::MAX,
+            |_| true,
+            |scratch| {
+                frame::write(self.shared.serialization, &message.body, scratch)
+                    .map_err(|_| EncodeError::TooLong)
+            },
+        );
+        match pushed {
+            Ok(Pushed::Done) => Ok(()),
+            Ok(Pushed::Full(mut frame)) => self.push(&mut frame).await,
+            Err(SendError::Encode { peer, source, .. }) => Err(SendError::Encode {
+                peer,
+                handle: message.take_handle(),
+                source,
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends bytes that are a message already: a JSON text, or V8's format with its header.
@@ -386,11 +400,22 @@ impl Sender {
         most: usize,
         has_room: impl FnOnce(usize) -> bool,
     ) -> Result<Pushed, SendError> {
+        self.write_and_push(most, has_room, |scratch| {
+            message::encode_frame(self.shared.serialization, message, scratch)
+        })
+    }
+
+    /// Queues the frame that `write` makes, if there is room.
+    fn write_and_push(
+        &self,
+        most: usize,
+        has_room: impl FnOnce(usize) -> bool,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<Pushed, SendError> {
         SCRATCH.with_borrow_mut(|(scratch, usual)| {
             scratch.clear();
             scratch.reserve(*usual);
-            message::encode_frame(self.shared.serialization, message, scratch)
-                .map_err(|source| self.cannot_encode(source, None))?;
+            write(scratch).map_err(|source| self.cannot_encode(source, None))?;
             if scratch.len() > most {
                 *scratch = Vec::new();
                 return Err(self.cannot_encode(EncodeError::TooLong, None));
@@ -412,13 +437,19 @@ impl Sender {
     }
 
     pub(super) async fn push(&self, frame: &mut Vec<u8>) -> Result<(), SendError> {
+        // Mostly there is room, and nobody need be told when there is.
+        let mut pushed = self.shared.push(frame);
         loop {
+            match pushed {
+                Ok(()) => return Ok(()),
+                Err(refusal) if refusal.is_full() => {}
+                Err(_) => return Err(self.closed(None)),
+            }
             let mut room = std::pin::pin!(self.shared.room.notified());
             room.as_mut().enable();
-            match self.shared.push(frame) {
-                Ok(()) => return Ok(()),
-                Err(refusal) if refusal.is_full() => room.await,
-                Err(_) => return Err(self.closed(None)),
+            pushed = self.shared.push(frame);
+            if pushed.as_ref().is_err_and(NotSent::is_full) {
+                room.await;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The task that owns a channel's socket.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,7 +40,12 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 thread_local! {
     /// One buffer for all channels of a thread: an idle one has none.
     pub(super) static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN]);
+    /// The memory for the messages of one turn, if they were few.
+    static MESSAGES: Cell<Vec<Message>> = const { Cell::new(Vec::new()) };
 }
+
+/// The most messages for which a thread keeps memory.
+const MESSAGES_KEPT: usize = 64;
 
 /// Moves bytes between the socket and the queues, until the channel ends.
 #[derive(Debug)]
@@ -193,7 +198,7 @@ impl Owner {
 
     /// Passes on every whole message, and tells how many there were.
     fn deliver(&mut self) -> Result<usize, Failure> {
-        let mut messages = Vec::new();
+        let mut messages = MESSAGES.take();
         let mut settled = Vec::new();
         let mut count = 0;
         let outcome = loop {
@@ -218,7 +223,10 @@ impl Owner {
             }
         }
         // What nobody receives is dropped with no lock held: it may have to be refused.
-        drop(messages);
+        messages.clear();
+        if messages.capacity() <= MESSAGES_KEPT {
+            MESSAGES.set(messages);
+        }
         outcome
     }
 
@@ -356,7 +364,10 @@ impl Future for Owner {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // First, so that what another thread sends or receives during the turn wakes us.
-        self.shared.outbox().owner = Some(cx.waker().clone());
+        match &mut self.shared.outbox().owner {
+            Some(owner) => owner.clone_from(cx.waker()),
+            owner @ None => *owner = Some(cx.waker().clone()),
+        }
         let end = match self.turn(cx) {
             Ok(Went::Still) => return Poll::Pending,
             Ok(Went::On) => {
