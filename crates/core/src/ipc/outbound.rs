@@ -108,6 +108,17 @@ impl<H> Outbound<H> {
         }
     }
 
+    /// As [`Outbound::send`], of frames of which so many bytes are written already: what
+    /// was sent before is, too.
+    pub fn send_rest(&mut self, frames: &mut Vec<u8>, written: usize) {
+        debug_assert!(
+            self.is_written(),
+            "the rest comes right after the beginning"
+        );
+        self.writing = Some(Item::Plain(std::mem::take(frames)));
+        self.written = written;
+    }
+
     /// Queues a whole frame that takes a descriptor along.
     pub fn send_handle(&mut self, kind: &HandleKind, frame: Vec<u8>, handle: H) -> Ticket {
         let ticket = Ticket(self.next_ticket);

@@ -286,6 +286,24 @@ fn answers_overtake_what_waits_for_one() {
 }
 
 #[test]
+fn the_rest_of_what_was_written_half_goes_before_all_else() {
+    let mut outbound = Outbound::<u32>::new(Serialization::Json);
+    let mut frames = b"\"half\"\n".to_vec();
+    outbound.send_rest(&mut frames, 3);
+    assert!(frames.is_empty());
+    outbound.send(&mut b"1\n".to_vec());
+    outbound.answer(&Internal::Ack);
+    assert!(!outbound.is_written());
+    let mut wire = Vec::new();
+    while let Some(write) = outbound.next_write() {
+        wire.push(write.bytes[0]);
+        outbound.wrote(1);
+    }
+    assert_eq!(wire, b"lf\"\n{\"cmd\":\"NODE_HANDLE_ACK\"}\n1\n");
+    assert!(outbound.is_written());
+}
+
+#[test]
 fn buns_mark_is_taken_off_and_put_on() {
     let mut end = End::new(Serialization::Json);
     let mut pipe = Pipe::default();

@@ -164,11 +164,35 @@ impl Channel {
 
     fn queue(&mut self, mut frame: Vec<u8>) -> Result<(), SendError> {
         self.usual = frame.len();
-        self.outbound.send(&mut frame);
+        let sent = if self.outbound.is_written() {
+            self.send_now(&mut frame)
+        } else {
+            self.outbound.send(&mut frame);
+            Ok(())
+        };
         if frame.capacity() <= SCRATCH_KEPT {
             self.scratch = frame;
         }
-        self.write_all().map_err(|()| self.closed(None))
+        sent.and_then(|()| self.write_all())
+            .map_err(|()| self.closed(None))
+    }
+
+    /// Writes a frame before which nothing waits; what of it does not fit is queued.
+    fn send_now(&mut self, frame: &mut Vec<u8>) -> Result<(), ()> {
+        match procession_sys::send(self.socket.as_fd(), frame, None) {
+            Ok(bytes) if bytes == frame.len() => {
+                frame.clear();
+                Ok(())
+            }
+            Ok(bytes) => {
+                self.outbound.send_rest(frame, bytes);
+                Ok(())
+            }
+            Err(error) => {
+                self.outbound.send(frame);
+                self.hold_on(&error)
+            }
+        }
     }
 
     /// Sends a message with a handle; returns when the peer has it, and closes ours.
@@ -297,16 +321,25 @@ impl Channel {
 
     /// Writes everything that may go now. While the kernel takes no more, keeps what comes.
     fn write_all(&mut self) -> Result<(), ()> {
+        if self.outbound.is_written() {
+            return Ok(());
+        }
         while let Some(write) = self.outbound.next_write() {
             let handle = write.handle.map(AsFd::as_fd);
             match procession_sys::send(self.socket.as_fd(), write.bytes, handle) {
                 Ok(bytes) => self.outbound.wrote(bytes),
-                Err(error) => match procession_sys::send_again(&error) {
-                    Some(SendAgain::Writable) => self.wait_for_room(),
-                    Some(SendAgain::Later) => std::thread::sleep(PAUSE),
-                    None => return Err(()),
-                },
+                Err(error) => self.hold_on(&error)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until what was not written can be tried again, if it can.
+    fn hold_on(&mut self, error: &io::Error) -> Result<(), ()> {
+        match procession_sys::send_again(error) {
+            Some(SendAgain::Writable) => self.wait_for_room(),
+            Some(SendAgain::Later) => std::thread::sleep(PAUSE),
+            None => return Err(()),
         }
         Ok(())
     }

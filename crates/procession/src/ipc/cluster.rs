@@ -70,9 +70,7 @@ impl Sender {
         if frame::write(self.shared.serialization, body, &mut out).is_err() {
             return Err(NotTaken::Full);
         }
-        let way = outbox.way();
-        outbox.half.send(&mut out);
-        outbox.go(way);
+        outbox.send(&mut out);
         Ok(())
     }
 

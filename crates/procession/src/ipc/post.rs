@@ -63,9 +63,7 @@ impl Sender {
     pub(crate) fn post_at_once(&self, mut frame: Frame) {
         let mut outbox = self.shared.outbox();
         if self.shared.room_for(&outbox, 0) != Room::Never {
-            let way = outbox.way();
-            outbox.half.send(&mut frame.0);
-            outbox.go(way);
+            outbox.send(&mut frame.0);
         }
     }
 

@@ -125,9 +125,7 @@ impl Shared {
             Room::Later => return Err(NotSent::Full(None)),
             Room::Never => return Err(NotSent::Closed(None)),
         }
-        let way = outbox.way();
-        outbox.half.send(frames);
-        outbox.go(way);
+        outbox.send(frames);
         Ok(())
     }
 
@@ -209,18 +207,18 @@ pub(super) enum Way {
 }
 
 impl Outbox {
-    /// Who is to write a message that is queued next. One that answers goes at once; of
-    /// many in a row each would cost a call of the kernel.
-    pub(super) fn way(&mut self) -> Way {
-        let answers = std::mem::take(&mut self.answers);
-        if answers && self.half.is_written() {
-            Way::Direct
+    /// Sends a message. One that answers goes at once; of many in a row each would cost a
+    /// call of the kernel.
+    pub(super) fn send(&mut self, frames: &mut Vec<u8>) {
+        if std::mem::take(&mut self.answers) && self.half.is_written() {
+            self.send_now(frames);
         } else {
-            Way::Owner
+            self.half.send(frames);
+            self.wake_owner();
         }
     }
 
-    /// The same for one with a descriptor, which has a call of the kernel for itself anyway.
+    /// Who is to write a message with a descriptor, which has a call of the kernel for itself anyway.
     pub(super) fn way_of_handle(&self) -> Way {
         if self.half.is_written() {
             Way::Direct
@@ -235,6 +233,18 @@ impl Outbox {
         if way == Way::Owner || !self.write() {
             self.wake_owner();
         }
+    }
+
+    /// Writes frames before which nothing waits. What is not written now is the owner's,
+    /// and so is the error.
+    fn send_now(&mut self, frames: &mut Vec<u8>) {
+        let socket = self.socket.as_ref();
+        match socket.map(|socket| procession_sys::send(socket.as_fd(), frames, None)) {
+            Some(Ok(written)) if written == frames.len() => return frames.clear(),
+            Some(Ok(written)) => self.half.send_rest(frames, written),
+            Some(Err(_)) | None => self.half.send(frames),
+        }
+        self.wake_owner();
     }
 
     /// Says whether all is written.

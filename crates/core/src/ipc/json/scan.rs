@@ -78,9 +78,12 @@ impl<'a> Scanner<'a> {
         }
         loop {
             let name = self.name()?;
-            self.past_space();
+            let first = self.past_space();
             let start = self.at;
-            depth = depth.max(self.value()?);
+            match first {
+                b'{' | b'[' => depth = depth.max(self.value()?),
+                _ => self.scalar()?,
+            }
             each(&self.bytes[name], start..self.at);
             match self.past_space() {
                 b',' => self.at += 1,
@@ -190,7 +193,18 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn string(&mut self) -> Result<Range<usize>, Fault> {
         let start = self.at + 1;
-        self.at = start;
+        // Most names are short.
+        let end = start + plain_in_word(self.bytes.get(start..).unwrap_or_default());
+        if self.bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(start..end);
+        }
+        self.at = end;
+        self.rest_of_string(start)
+    }
+
+    #[inline(never)]
+    fn rest_of_string(&mut self, start: usize) -> Result<Range<usize>, Fault> {
         loop {
             self.at = plain_until(self.bytes, self.at);
             match self.bytes.get(self.at) {
@@ -299,29 +313,32 @@ impl Open {
 /// control character, or the end.
 #[inline]
 pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
-    // Most strings are short, such as names.
-    let mut word = bytes[at..].first_chunk();
-    if word.is_some_and(|word| special_bytes(u64::from_le_bytes(*word)) == 0) {
-        at += WORD;
-        // A long one is looked at in blocks that the compiler makes vectors of.
-        while let Some(block) = bytes[at..].first_chunk::<64>() {
-            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-            if block.iter().fold(false, |any, byte| any | is_special(byte)) {
-                break;
-            }
-            at += 64;
+    // A long string is looked at in blocks that the compiler makes vectors of.
+    while let Some(block) = bytes[at..].first_chunk::<64>() {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        if block.iter().fold(false, |any, byte| any | is_special(byte)) {
+            break;
         }
-        word = bytes[at..].first_chunk();
+        at += 64;
     }
-    while let Some(found) = word {
-        let special = special_bytes(u64::from_le_bytes(*found));
+    while let Some(word) = bytes[at..].first_chunk() {
+        let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
             return at + first_byte(special);
         }
         at += WORD;
-        word = bytes[at..].first_chunk();
     }
     plain_until_end(bytes, at)
+}
+
+/// How many of the first bytes are plain, as far as a word goes; 0 if there is no whole word.
+#[inline]
+fn plain_in_word(bytes: &[u8]) -> usize {
+    match bytes.first_chunk() {
+        // None is special: the word is over at its 8th byte.
+        Some(word) => first_byte(special_bytes(u64::from_le_bytes(*word))),
+        None => 0,
+    }
 }
 
 /// The same where less than a word is left.
@@ -343,7 +360,7 @@ fn plain_until_end(bytes: &[u8], at: usize) -> usize {
 
 const WORD: usize = size_of::<u64>();
 
-/// Where in its word the first of the [special bytes](special_bytes) is.
+/// Where in its word the first of the [special bytes](special_bytes) is; 8 if there is none.
 fn first_byte(special: u64) -> usize {
     special.trailing_zeros() as usize / 8
 }

@@ -44,11 +44,14 @@ fn control(escaped: u8) -> u8 {
 
 /// Whether the raw inside of a checked string says that ASCII text.
 pub(in crate::ipc) fn raw_is(raw: &[u8], text: &str) -> bool {
-    // An escape is longer than what it stands for.
+    // An escape is longer than what it stands for, and mostly the first byte tells.
     match raw.len().cmp(&text.len()) {
         Ordering::Less => false,
         Ordering::Equal => raw == text.as_bytes(),
-        Ordering::Greater => raw.contains(&b'\\') && units(raw).eq(text.encode_utf16()),
+        Ordering::Greater => {
+            let may_be = [Some(&b'\\'), text.as_bytes().first()].contains(&raw.first());
+            may_be && units(raw).eq(text.encode_utf16())
+        }
     }
 }
 
