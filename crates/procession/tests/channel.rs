@@ -366,6 +366,22 @@ fn events_tell_messages_before_the_exit() {
     });
 }
 
+/// The first message is written by who sends it, as far as it fits.
+#[test]
+fn the_first_message_may_be_longer_than_the_socket_takes() {
+    in_both(async |_, serialization| {
+        let (one, mut other) = Channel::pair(serialization).unwrap();
+        let long = "x".repeat(1_000_000);
+        for text in [&*long, "short"] {
+            one.tx.send(text).await.unwrap();
+        }
+        for text in [&*long, "short"] {
+            let came: String = other.rx.recv().await.unwrap().unwrap().decode().unwrap();
+            assert!(came == text, "{} bytes came", came.len());
+        }
+    });
+}
+
 #[test]
 fn a_blocking_end_talks_to_an_async_one() {
     in_both(async |_, serialization| {
