@@ -12,7 +12,7 @@ use procession_load::Running;
 use procession_testkit::node;
 
 use crate::load::{ask_for, begin, finish, requests};
-use crate::stage::{Server, Stage, is_control, kill, program, state};
+use crate::stage::{Server, Stage, descriptors, is_control, kill, program, state};
 
 /// What makes 1,000 deaths in a few minutes no crash loop.
 const OFTEN: [&str; 2] = ["--max-restarts", "1000000"];
@@ -167,11 +167,7 @@ fn restarts_leave_nothing_in_the_primary() {
     let notes = stage.home.path().join("open");
     fs::create_dir(&notes).unwrap();
     let server = start(&stage, "auto", &notes);
-    let descriptors = || {
-        fs::read_dir(format!("/proc/{}/fd", server.pid))
-            .unwrap()
-            .count()
-    };
+    let descriptors = || descriptors(server.pid);
     let mut before = usize::MAX;
     for number in 0..=kills().div_ceil(4) {
         kill(server.workers()[0], Signal::KILL);

@@ -12,7 +12,9 @@ use procession_load::Keep;
 use procession_testkit::{node, wait};
 
 use crate::load::{Found, ask_for, load_of, requests};
-use crate::stage::{Stage, free_port, is_control, is_open, kill, program, state};
+use crate::stage::{
+    Stage, descriptors, free_port, is_control, is_open, kill, program, state, ticks,
+};
 
 /// Everything was answered, by these and nobody else.
 #[track_caller]
@@ -270,7 +272,7 @@ fn nobody_hangs_on_a_stopped_worker() {
 }
 
 /// Longer than who spoke just now is taken to run still.
-const A_WHILE: Duration = Duration::from_millis(50);
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// By hand-over nobody waits for a stopped worker, and it is left as it is.
 #[test]
@@ -323,11 +325,18 @@ fn what_a_stopped_worker_was_handed_is_handed_to_another() {
             "GET {path} HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
-        sleep(2 * A_WHILE);
         client
     };
+    let idle = ticks(stopped).unwrap();
     let lost = ask("/block?n=20000");
+    server.until("a worker that does nothing else", || {
+        (ticks(stopped)? > idle + 20).then_some(())
+    });
+    let before = descriptors(server.pid);
     let mut client = ask("/");
+    server.until("a connection on its way", || {
+        (descriptors(server.pid) > before).then_some(())
+    });
     kill(stopped, Signal::STOP);
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();

@@ -303,6 +303,18 @@ pub(crate) fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// How long a process has used the processor by itself, in clock ticks of 10 ms.
+pub(crate) fn ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit_once(") ")?.1.split(' ');
+    fields.skip(11).next()?.parse().ok()
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// Signals a process that a test's server has started; one that is gone already is no failure.
 pub(crate) fn kill(pid: u32, signal: Signal) {
     let mut command = Command::new("kill");
