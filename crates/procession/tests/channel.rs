@@ -171,7 +171,7 @@ fn questions_are_answered_refused_or_time_out() {
 #[test]
 fn a_full_queue_refuses_or_waits() {
     in_both(async |_, serialization| {
-        let (socket, _silent) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (socket, silent) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut limits = Limits::default();
         limits.max_queue = 100_000;
         let channel = Channel::new(socket, serialization, limits, "a silent one".into()).unwrap();
@@ -189,6 +189,13 @@ fn a_full_queue_refuses_or_waits() {
         assert!((10..100).contains(&sent), "{sent}");
         let waits = tokio::time::timeout(Duration::from_millis(20), channel.tx.send(&text));
         assert!(waits.await.is_err());
+        // Who waits learns that there never will be room.
+        let tx = channel.tx.clone();
+        let waits = tokio::spawn(async move { tx.send(&text).await });
+        tokio::task::yield_now().await;
+        drop(silent);
+        let closed = waits.await.unwrap().unwrap_err();
+        assert!(matches!(closed, SendError::Closed { .. }), "{closed}");
     });
 }
 
