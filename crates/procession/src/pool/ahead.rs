@@ -18,6 +18,8 @@ const SMALL: usize = 8 * 1024;
 pub(super) struct Ahead<T, R, P> {
     shared: Arc<Shared<T, R, P>>,
     worker: WorkerId,
+    /// The worker has asked for places.
+    is_asked: bool,
     claims: Option<Claims>,
     /// The worker has them, too.
     is_ready: bool,
@@ -31,6 +33,7 @@ impl<T, R, P> Ahead<T, R, P> {
         Self {
             shared,
             worker,
+            is_asked: false,
             claims: None,
             is_ready: false,
             is_open: false,
@@ -38,11 +41,13 @@ impl<T, R, P> Ahead<T, R, P> {
         }
     }
 
-    /// Places for tasks, to be sent to the worker; once.
+    /// The worker asks for places; says whether that is new.
+    pub(super) fn asked(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_asked, true)
+    }
+
+    /// Places for tasks, to be sent to the worker.
     pub(super) fn claims(&mut self) -> Option<Handle> {
-        if self.claims.is_some() {
-            return None;
-        }
         // Without memory for them it goes as it does with others.
         let claims = Claims::new().ok()?;
         let handle = claims.to_handle().ok()?;

@@ -39,8 +39,8 @@ pub(super) struct Assignment<T, R, P> {
     pub(super) ticket: Slip<T, R, P>,
 }
 
-/// Never holds more than one worker's tasks, a request to end for each, and a
-/// word of farewell.
+/// Never holds more than one worker's tasks, a request to end and one to come back
+/// for each, and a word of farewell.
 pub(super) struct Inbox<T, R, P> {
     inside: Mutex<Inside<T, R, P>>,
     /// How much mail there is, for who looks before he locks. Only a hint.

@@ -325,8 +325,10 @@ where
             FromWorker::Shares => self.shares = true,
             FromWorker::HasClaims => self.ahead.ready(),
             FromWorker::Claims => {
-                // It is we who look there next.
-                let _is_awaited = self.inbox.put(Mail::Claims);
+                if self.ahead.asked() {
+                    // It is we who look there next.
+                    let _is_awaited = self.inbox.put(Mail::Claims);
+                }
             }
             FromWorker::Done { id, value } => self.finished(id, Ok(value)),
             FromWorker::Failed { id, message } => {
