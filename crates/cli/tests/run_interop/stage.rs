@@ -306,8 +306,8 @@ pub(crate) fn state(pid: u32) -> Option<char> {
 /// How long a process has used the processor by itself, in clock ticks of 10 ms.
 pub(crate) fn ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields = stat.rsplit_once(") ")?.1.split(' ');
-    fields.skip(11).next()?.parse().ok()
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    fields.nth(11)?.parse().ok()
 }
 
 /// How many descriptors a process has open.
