@@ -262,8 +262,12 @@ impl<T> Dispatcher<T> {
         self.see_off(worker, now);
     }
 
-    pub(super) fn end_given(&mut self, worker: WorkerId, id: TaskId, verdict: Verdict) {
+    fn end_given(&mut self, worker: WorkerId, id: TaskId, verdict: Verdict) {
         self.tally.running -= 1;
+        self.end_by(worker, id, verdict);
+    }
+
+    pub(super) fn end_by(&mut self, worker: WorkerId, id: TaskId, verdict: Verdict) {
         self.stats.count(verdict);
         let held = Held::By(worker);
         self.orders.push_back(Order::End { id, verdict, held });
@@ -288,25 +292,26 @@ impl<T> Dispatcher<T> {
 
     /// Lets a worker go that takes no more tasks, if nobody would miss it.
     pub(super) fn see_off(&mut self, worker: WorkerId, now: Instant) {
+        let alarm = now.checked_add(self.plan.grace);
+        let alarm = alarm.map(|at| (at, Alarm::Leave(worker)));
         let Some(this) = self.get(worker) else {
             return;
         };
         if this.at != At::Retiring {
             return;
         }
-        if this.tasks.is_empty() {
-            let alarm = now.checked_add(self.plan.grace);
-            self.put(worker, At::Leaving);
-            self.set_alarm(worker, alarm.map(|at| (at, Alarm::Leave(worker))));
-            self.orders.push_back(Order::Stop { worker });
-        } else if this.tasks.iter().all(|task| task.at == Run::GivenUp) {
-            if this.line.tasks.is_empty() {
-                self.kill(worker);
-            } else if this.alarm.is_none() {
-                // What it does not give back it has begun: what we gave up has ended.
-                let alarm = now.checked_add(self.plan.grace);
-                self.set_alarm(worker, alarm.map(|at| (at, Alarm::Leave(worker))));
+        let is_over = this.tasks.iter().all(|task| task.at == Run::GivenUp);
+        if !this.line.tasks.is_empty() {
+            // What it does not give back it has begun: what we gave up has ended.
+            if is_over && this.alarm.is_none() {
+                self.set_alarm(worker, alarm);
             }
+        } else if this.tasks.is_empty() {
+            self.put(worker, At::Leaving);
+            self.set_alarm(worker, alarm);
+            self.orders.push_back(Order::Stop { worker });
+        } else if is_over {
+            self.kill(worker);
         }
     }
 
@@ -448,7 +453,7 @@ impl<T> Dispatcher<T> {
         self.state = State::Destroying;
         self.empty_queue(Verdict::Closed);
         for worker in self.all() {
-            self.recall_line(worker, Some(Verdict::Closed));
+            self.recall_line(worker, Some(Why::Destroyed));
             let tasks = self.get(worker).map_or(0, |this| this.tasks.len());
             for at in 0..tasks {
                 self.ask(worker, at, Why::Destroyed, now);
@@ -464,7 +469,7 @@ impl<T> Dispatcher<T> {
         }
         let idle = self.workers.iter().flatten();
         let idle: Vec<_> = idle
-            .filter(|this| this.tasks.is_empty())
+            .filter(|this| this.tasks.is_empty() && this.line.tasks.is_empty())
             .map(|this| this.id)
             .collect();
         for worker in idle {

@@ -26,8 +26,10 @@ enum Recall {
     No,
     /// Back into the queue.
     Requeue,
-    /// It is to end, if it has not begun.
-    End(Verdict),
+    /// It is to end: without having run, or as one that runs.
+    End(Why),
+    /// In vain. It may have to end as one that runs.
+    Begun(Option<Why>),
 }
 
 /// What a worker has of them.
@@ -71,8 +73,12 @@ impl<T> Dispatcher<T> {
         };
         let place = this.line.tasks.iter().position(|ahead| ahead.id == id);
         let left = if let Some(ahead) = place.and_then(|at| this.line.tasks.remove(at)) {
+            let is_next = this.tasks.is_empty();
             self.tally.ahead -= 1;
             self.take_back(&ahead, task);
+            if is_next {
+                self.next_in_line(worker, now);
+            }
             None
         } else if let Some(at) = self.find(worker, id) {
             self.call_off(worker, at, task, now)
@@ -84,11 +90,26 @@ impl<T> Dispatcher<T> {
         left
     }
 
+    /// A task that was [recalled](Order::Recall) has begun.
+    pub fn begun(&mut self, worker: WorkerId, id: TaskId, now: Instant) {
+        let Some(this) = self.get(worker) else {
+            return;
+        };
+        let Some(ahead) = this.line.tasks.iter_mut().find(|ahead| ahead.id == id) else {
+            return;
+        };
+        ahead.recall = Recall::Begun(ahead.end());
+        if this.tasks.is_empty() {
+            self.next_in_line(worker, now);
+            self.advance(now);
+        }
+    }
+
     fn take_back(&mut self, ahead: &Ahead, task: T) {
         let waiting = ahead.waiting(task);
-        match ahead.recall {
-            Recall::End(verdict) => self.give_back(waiting, verdict),
-            Recall::No | Recall::Requeue => self.wait_again(waiting),
+        match ahead.end() {
+            Some(why) => self.give_back(waiting, why.before_it_ran()),
+            None => self.wait_again(waiting),
         }
     }
 
@@ -102,7 +123,7 @@ impl<T> Dispatcher<T> {
         }
     }
 
-    /// We thought that it had begun: the task before it ended while it was under way back.
+    /// We thought that it had begun: its worker died before.
     fn call_off(&mut self, worker: WorkerId, at: usize, task: T, now: Instant) -> Option<T> {
         let Some(this) = self.get(worker) else {
             return Some(task);
@@ -111,19 +132,22 @@ impl<T> Dispatcher<T> {
         this.given -= 1;
         self.disarm(called.alarm);
         self.next_in_line(worker, now);
-        let verdict = match called.at {
-            Run::Going => None,
-            Run::Asked(Why::Destroyed) => Some(Verdict::Closed),
-            Run::Asked(why) => Some(why.verdict(Stopped::InQueue)),
-            Run::GivenUp => return Some(task),
-        };
+        if called.at == Run::GivenUp {
+            return Some(task);
+        }
         self.tally.running -= 1;
         // While it is going, its alarm is the end of its run.
         let run_timeout = called.alarm.map(|(end, _)| end - called.since);
         let waiting = Waiting::new(called.id, task, called.since).with_limits(None, run_timeout);
-        match verdict {
-            Some(verdict) => self.give_back(waiting, verdict),
-            None => self.wait_again(waiting),
+        match called.at {
+            Run::Going => self.wait_again(waiting),
+            // It was told that its time is over, which cannot be taken back.
+            Run::Asked(why @ Why::TimedOut) => {
+                self.end_by(worker, called.id, why.verdict(Stopped::ByForce));
+                return Some(waiting.task);
+            }
+            Run::Asked(why) => self.give_back(waiting, why.before_it_ran()),
+            Run::GivenUp => {}
         }
         None
     }
@@ -134,12 +158,15 @@ impl<T> Dispatcher<T> {
             return;
         };
         let is_up = this.at == At::Up;
+        match this.line.tasks.front() {
+            None if is_up => return self.offer(worker.slot, 0),
+            None => return self.see_off(worker, now),
+            // Who was asked for it says soon which of both it is.
+            Some(ahead) if ahead.is_recalled() => return,
+            Some(_) => {}
+        }
         let Some(ahead) = this.line.tasks.pop_front() else {
-            return if is_up {
-                self.offer(worker.slot, 0);
-            } else {
-                self.see_off(worker, now);
-            };
+            return;
         };
         self.tally.ahead -= 1;
         // Whatever it was to be killed for is over.
@@ -150,11 +177,8 @@ impl<T> Dispatcher<T> {
             this.tasks.push(task);
             self.retire_worn(worker, now);
         }
-        match ahead.recall {
-            Recall::End(Verdict::Canceled(_)) => self.ask(worker, 0, Why::Canceled, now),
-            Recall::End(Verdict::Closed) => self.ask(worker, 0, Why::Destroyed, now),
-            // Whoever wanted it comes too late.
-            Recall::End(_) | Recall::Requeue | Recall::No => {}
+        if let Some(why) = ahead.end() {
+            self.ask(worker, 0, why, now);
         }
     }
 
@@ -186,22 +210,24 @@ impl<T> Dispatcher<T> {
             && self.least_busy().is_none()
     }
 
-    /// The slot of a worker whose line may grow. One that has begun to be short
-    /// is filled, so that tasks go out together.
+    /// The slot of a worker whose line may grow.
     fn shortest_line(&self, now: Instant) -> Option<u32> {
-        let most = self.plan.ahead as usize / 2;
         let workers = self.workers.iter().flatten();
-        let open = workers.filter(|this| this.may_take(now) && this.line.tasks.len() <= most);
+        let open = workers.filter(|this| this.may_take(now) && self.is_short_line(this));
         let shortest = open.min_by_key(|this| this.line.tasks.len())?;
         Some(shortest.id.slot)
     }
 
     /// Whether somebody might be sent a task that comes now.
     pub(super) fn has_open_line(&self) -> bool {
-        let most = self.plan.ahead as usize / 2;
         let mut workers = self.workers.iter().flatten();
-        let is_open = |this: &Worker| this.is_quick() && this.line.tasks.len() <= most;
+        let is_open = |this: &Worker| this.is_quick() && self.is_short_line(this);
         self.sends_ahead() && workers.any(is_open)
+    }
+
+    /// A line is filled once it is half empty, so that tasks go out together.
+    fn is_short_line(&self, worker: &Worker) -> bool {
+        worker.line.tasks.len() <= self.plan.ahead as usize / 2
     }
 
     /// Sends one worker its share of what waits; says whether that is anything.
@@ -210,16 +236,10 @@ impl<T> Dispatcher<T> {
         let Some(this) = self.workers.get_mut(slot as usize).and_then(Option::as_mut) else {
             return false;
         };
-        let line = this.line.tasks.len();
-        let room = (self.plan.ahead as usize).saturating_sub(line);
-        let left = self
-            .plan
-            .max_tasks
-            .map(|most| most.saturating_sub(this.given));
-        let left = left.map_or(usize::MAX, |left| {
-            usize::try_from(left).unwrap_or(usize::MAX)
-        });
-        let room = room.min(left.saturating_sub(line));
+        let left = self.plan.max_tasks.unwrap_or(u64::MAX) - this.given;
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let most = most.min(self.plan.ahead as usize);
+        let room = most.saturating_sub(this.line.tasks.len());
         let before = self.tally.ahead;
         for _ in 0..room.min(share) {
             // One that may leave the queue by itself stays where that is simple.
@@ -257,18 +277,13 @@ impl<T> Dispatcher<T> {
     }
 
     /// Asks a worker for all that it has not begun: to be ended so, or else to wait again.
-    pub(super) fn recall_line(&mut self, worker: WorkerId, end: Option<Verdict>) {
-        let Some(this) = self.get(worker) else {
-            return;
-        };
-        let ids: Vec<TaskId> = this.line.tasks.iter().map(|ahead| ahead.id).collect();
-        for id in ids {
-            self.recall(worker, id, end.map_or(Recall::Requeue, Recall::End));
-        }
+    pub(super) fn recall_line(&mut self, worker: WorkerId, end: Option<Why>) {
+        let recall = end.map_or(Recall::Requeue, Recall::End);
+        self.recall(worker, recall, |_| true);
     }
 
-    /// Ends a task that was sent ahead, if it is one and has not begun; says whether it is.
-    pub(super) fn end_ahead(&mut self, id: TaskId, verdict: Verdict) -> bool {
+    /// Ends a task that was sent ahead, if it is one; says whether it is.
+    pub(super) fn end_ahead(&mut self, id: TaskId, why: Why) -> bool {
         if self.tally.ahead == 0 {
             return false;
         }
@@ -277,39 +292,42 @@ impl<T> Dispatcher<T> {
         let Some(worker) = workers.find(has_it).map(|this| this.id) else {
             return false;
         };
-        self.recall(worker, id, Recall::End(verdict));
+        self.recall(worker, Recall::End(why), |own| own == id);
         true
     }
 
-    fn recall(&mut self, worker: WorkerId, id: TaskId, recall: Recall) {
+    fn recall(&mut self, worker: WorkerId, recall: Recall, is_meant: impl Fn(TaskId) -> bool) {
         let Some(this) = self.get(worker) else {
             return;
         };
-        let mut tasks = this.line.tasks.iter_mut();
-        let Some(ahead) = tasks.find(|ahead| ahead.id == id) else {
-            return;
-        };
-        let is_new = ahead.recall == Recall::No;
-        // The first end that it was told is its end.
-        if !matches!(ahead.recall, Recall::End(_)) {
-            ahead.recall = recall;
-        }
-        if is_new {
-            self.orders.push_back(Order::Recall { worker, id });
-        }
+        // The last first: the worker goes on from the other end, so nobody is overtaken.
+        let meant = this.line.tasks.iter_mut().rev();
+        let meant = meant.filter(|it| is_meant(it.id));
+        let new: Vec<TaskId> = meant.filter_map(|it| it.recall(recall)).collect();
+        let orders = new.into_iter().map(|id| Order::Recall { worker, id });
+        self.orders.extend(orders);
     }
 
-    /// The worker has ended a task that it was sent and that was not its turn:
-    /// it cannot be written, or the worker does as it likes.
-    pub(super) fn finished_ahead(&mut self, worker: WorkerId, id: TaskId) -> Option<Verdict> {
-        let tasks = &mut self.get(worker)?.line.tasks;
-        let at = tasks.iter().position(|ahead| ahead.id == id)?;
-        let ahead = tasks.remove(at)?;
+    /// The worker has ended a task of which we did not know that it had begun.
+    pub(super) fn finished_ahead(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let this = self.get(worker)?;
+        let at = this.line.tasks.iter().position(|ahead| ahead.id == id)?;
+        let ahead = this.line.tasks.remove(at)?;
+        this.done += 1;
+        let is_next = this.tasks.is_empty();
         self.tally.ahead -= 1;
-        let verdict = match ahead.recall {
-            Recall::End(Verdict::Canceled(_)) => Verdict::Canceled(Stopped::InTime),
-            Recall::End(_) | Recall::Requeue | Recall::No => Verdict::Done,
-        };
+        let task = self.begin(worker, &ahead.waiting(()), now);
+        self.disarm(task.alarm);
+        self.retire_worn(worker, now);
+        if is_next {
+            self.next_in_line(worker, now);
+        }
+        let verdict = ahead.end().map_or(Verdict::Done, Why::after_it_ran);
         self.stats.count(verdict);
         Some(verdict)
     }
@@ -318,19 +336,41 @@ impl<T> Dispatcher<T> {
     pub(super) fn lose_ahead(&mut self, worker: WorkerId, line: Line) {
         for ahead in line.tasks {
             self.tally.ahead -= 1;
-            // `end_given` ends one that runs.
-            self.tally.running += 1;
-            let verdict = match ahead.recall {
-                Recall::End(Verdict::Canceled(_)) => Verdict::Canceled(Stopped::ByForce),
-                Recall::End(Verdict::Closed) => Verdict::Destroyed,
-                Recall::End(_) | Recall::Requeue | Recall::No => Verdict::Lost,
-            };
-            self.end_given(worker, ahead.id, verdict);
+            let end = ahead.end().map(|why| why.verdict(Stopped::ByForce));
+            let verdict = end.unwrap_or(Verdict::Lost);
+            self.end_by(worker, ahead.id, verdict);
         }
     }
 }
 
 impl Ahead {
+    /// The first end that it was told is its end. Gives the number of one that nobody
+    /// has asked for before.
+    fn recall(&mut self, recall: Recall) -> Option<TaskId> {
+        let is_new = self.recall == Recall::No;
+        self.recall = match (self.recall, recall) {
+            (Recall::No | Recall::Requeue, recall) => recall,
+            (Recall::Begun(None), Recall::End(why)) => Recall::Begun(Some(why)),
+            (before, _) => before,
+        };
+        is_new.then_some(self.id)
+    }
+
+    /// Whether nobody knows whether it has begun.
+    fn is_recalled(&self) -> bool {
+        match self.recall {
+            Recall::Requeue | Recall::End(_) => true,
+            Recall::No | Recall::Begun(_) => false,
+        }
+    }
+
+    fn end(&self) -> Option<Why> {
+        match self.recall {
+            Recall::End(why) | Recall::Begun(Some(why)) => Some(why),
+            Recall::No | Recall::Requeue | Recall::Begun(None) => None,
+        }
+    }
+
     fn waiting<X>(&self, task: X) -> Waiting<X> {
         Waiting::new(self.id, task, self.since).with_limits(None, self.run_timeout)
     }

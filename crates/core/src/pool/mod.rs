@@ -280,7 +280,7 @@ impl<T> Dispatcher<T> {
     /// Does nothing if it has ended.
     pub fn cancel(&mut self, id: TaskId, now: Instant) {
         let verdict = Verdict::Canceled(Stopped::InQueue);
-        if self.drop_waiting(id, verdict) || self.end_ahead(id, verdict) {
+        if self.drop_waiting(id, verdict) || self.end_ahead(id, Why::Canceled) {
             return self.advance(now);
         }
         let place = self.workers.iter().flatten().find_map(|worker| {
@@ -294,10 +294,9 @@ impl<T> Dispatcher<T> {
 
     /// Ends all tasks that wait.
     pub fn cancel_waiting(&mut self, now: Instant) {
-        let verdict = Verdict::Canceled(Stopped::InQueue);
-        self.empty_queue(verdict);
+        self.empty_queue(Verdict::Canceled(Stopped::InQueue));
         for worker in self.all() {
-            self.recall_line(worker, Some(verdict));
+            self.recall_line(worker, Some(Why::Canceled));
         }
         self.advance(now);
     }
@@ -331,7 +330,7 @@ impl<T> Dispatcher<T> {
     /// destroyed does.
     pub fn finished(&mut self, worker: WorkerId, id: TaskId, now: Instant) -> Option<Verdict> {
         let Some(at) = self.find(worker, id) else {
-            let verdict = self.finished_ahead(worker, id);
+            let verdict = self.finished_ahead(worker, id, now);
             self.advance(now);
             return verdict;
         };
@@ -348,8 +347,8 @@ impl<T> Dispatcher<T> {
         self.stats.run.record(time);
         let verdict = match task.at {
             Run::GivenUp => None,
-            Run::Going | Run::Asked(Why::Destroyed) => Some(Verdict::Done),
-            Run::Asked(why) => Some(why.verdict(Stopped::InTime)),
+            Run::Going => Some(Verdict::Done),
+            Run::Asked(why) => Some(why.after_it_ran()),
         };
         if let Some(verdict) = verdict {
             self.tally.running -= 1;
@@ -555,6 +554,22 @@ impl Why {
             Self::Canceled => Verdict::Canceled(stopped),
             Self::TimedOut => Verdict::TimedOut(stopped),
             Self::Destroyed => Verdict::Destroyed,
+        }
+    }
+
+    /// Of a task that never ran.
+    fn before_it_ran(self) -> Verdict {
+        match self {
+            Self::Destroyed => Verdict::Closed,
+            Self::Canceled | Self::TimedOut => self.verdict(Stopped::InQueue),
+        }
+    }
+
+    /// Of one that its worker has finished.
+    fn after_it_ran(self) -> Verdict {
+        match self {
+            Self::Destroyed => Verdict::Done,
+            Self::Canceled | Self::TimedOut => self.verdict(Stopped::InTime),
         }
     }
 }

@@ -224,7 +224,7 @@ pub enum Order<T> {
         /// What was submitted.
         task: T,
     },
-    /// Get a task back that was sent ahead; say `recalled` if it has not begun.
+    /// Get a task back that was sent ahead; say `recalled`, or that it has `begun`.
     Recall {
         /// Who has it.
         worker: WorkerId,

@@ -18,14 +18,19 @@ const SMALL: usize = 8 * 1024;
 pub(super) struct Ahead<T, R, P> {
     shared: Arc<Shared<T, R, P>>,
     worker: WorkerId,
-    /// The worker has asked for places.
-    is_asked: bool,
-    claims: Option<Claims>,
-    /// The worker has them, too.
-    is_ready: bool,
+    places: Places,
     /// Whether the pool sends any.
     is_open: bool,
     tasks: BTreeMap<TaskId, (u32, T)>,
+}
+
+/// How far the worker is with places for tasks.
+enum Places {
+    None,
+    Asked,
+    /// They are on their way to it.
+    Sent(Claims),
+    Shared(Claims),
 }
 
 impl<T, R, P> Ahead<T, R, P> {
@@ -33,9 +38,7 @@ impl<T, R, P> Ahead<T, R, P> {
         Self {
             shared,
             worker,
-            is_asked: false,
-            claims: None,
-            is_ready: false,
+            places: Places::None,
             is_open: false,
             tasks: BTreeMap::new(),
         }
@@ -43,7 +46,11 @@ impl<T, R, P> Ahead<T, R, P> {
 
     /// The worker asks for places; says whether that is new.
     pub(super) fn asked(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_asked, true)
+        let is_new = matches!(self.places, Places::None);
+        if is_new {
+            self.places = Places::Asked;
+        }
+        is_new
     }
 
     /// Places for tasks, to be sent to the worker.
@@ -51,18 +58,28 @@ impl<T, R, P> Ahead<T, R, P> {
         // Without memory for them it goes as it does with others.
         let claims = Claims::new().ok()?;
         let handle = claims.to_handle().ok()?;
-        self.claims = Some(claims);
+        self.places = Places::Sent(claims);
         Some(handle)
     }
 
     /// The worker has the places.
     pub(super) fn ready(&mut self) {
-        self.is_ready = self.claims.is_some();
+        self.places = match std::mem::replace(&mut self.places, Places::None) {
+            Places::Sent(claims) | Places::Shared(claims) => Places::Shared(claims),
+            unsent @ (Places::None | Places::Asked) => unsent,
+        };
+    }
+
+    fn shared_claims(&self) -> Option<&Claims> {
+        match &self.places {
+            Places::Shared(claims) => Some(claims),
+            Places::None | Places::Asked | Places::Sent(_) => None,
+        }
     }
 
     /// A task was sent in its turn: those that come next will be as long.
     pub(super) fn learn(&mut self, is_small: bool) {
-        self.open(is_small && self.is_ready);
+        self.open(is_small && self.shared_claims().is_some());
     }
 
     /// Nothing is to come for now.
@@ -79,7 +96,7 @@ impl<T, R, P> Ahead<T, R, P> {
 
     /// A place for a task that is about to be sent.
     pub(super) fn offer(&self, id: TaskId) -> Option<u32> {
-        self.claims.as_ref()?.offer(id)
+        self.shared_claims()?.offer(id)
     }
 
     /// It was sent.
@@ -95,17 +112,18 @@ impl<T, R, P> Ahead<T, R, P> {
 
     /// Nothing was sent for which there was a place.
     pub(super) fn leave(&self, place: u32, id: TaskId) {
-        if let Some(claims) = &self.claims {
+        if let Some(claims) = self.shared_claims() {
             claims.take(place, id);
         }
     }
 
     /// Gets a task back that has not begun; says whether it did.
     pub(super) fn recall(&mut self, id: TaskId) -> bool {
-        let (Some(claims), Some((place, _))) = (&self.claims, self.tasks.get(&id)) else {
-            return false;
+        let is_back = |(place, _): &(u32, T)| {
+            let claims = self.shared_claims();
+            claims.is_some_and(|claims| claims.take(*place, id))
         };
-        if !claims.take(*place, id) {
+        if !self.tasks.get(&id).is_some_and(is_back) {
             return false;
         }
         if let Some((_, task)) = self.tasks.remove(&id) {

@@ -10,11 +10,11 @@ use procession_sys::SharedCells;
 use crate::ipc::envelope::{self, Content};
 use crate::ipc::{Handle, MemoryError};
 
-/// Places for tasks that nobody has taken yet.
-const PLACES: usize = 16;
-
-/// The most that a worker may be sent: with the next one, each has a place.
+/// The most that a worker may be sent.
 pub(super) const MOST: u32 = 15;
+
+/// Places for tasks that nobody has taken yet: for these, and the one that is to begin.
+const PLACES: usize = MOST as usize + 1;
 
 /// Whether workers can share them: where nobody vouches for their size, a worker
 /// could take us with it.

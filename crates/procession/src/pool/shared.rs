@@ -246,14 +246,23 @@ impl<T, R, P> Shared<T, R, P> {
     /// A task that was sent ahead has not begun, and never will there.
     pub(super) fn recalled(&self, worker: WorkerId, id: TaskId, task: T) {
         let left = self.with(None, |state, now| {
-            let Some(ticket) = state.take_job(worker, id) else {
+            let Some(ticket) = state.job(worker, id).cloned() else {
                 return (Some(task), None);
             };
             let job = Job { task, ticket };
-            (None, state.machine.recalled(worker, id, job, now))
+            let left = state.machine.recalled(worker, id, job, now);
+            if left.is_none() {
+                state.take_job(worker, id);
+            }
+            (None, left)
         });
         // Its destructor is foreign code.
         drop(left);
+    }
+
+    /// A task that was to come back has begun.
+    pub(super) fn begun(&self, worker: WorkerId, id: TaskId) {
+        self.with(None, |state, now| state.machine.begun(worker, id, now));
     }
 
     fn tell_if(&self, is_drained: bool) {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::death::Death;
 use super::error::TaskError;
 use super::inbox::{Assignment, Bell, Inbox, Mail, Post};
-use super::ticket::{Slip, Ticket};
+use super::ticket::Slip;
 
 /// What waits in the machine's queue.
 pub(super) struct Job<T, R, P> {
@@ -186,7 +186,7 @@ impl<T, R, P> State<T, R, P> {
             Order::Recall { worker, id } => self.post(worker, Mail::Recall { id }, me, after),
             Order::Ask { worker, id } => {
                 let ticket = self.job(worker, id);
-                after.cancel.extend(ticket.and_then(Ticket::ask));
+                after.cancel.extend(ticket.and_then(|ticket| ticket.ask()));
                 if let Force::Kill = self.force {
                     self.post(worker, Mail::Cancel { id }, me, after);
                 }
@@ -281,7 +281,7 @@ impl<T, R, P> State<T, R, P> {
         (desk.worker == worker).then_some(desk)
     }
 
-    pub(super) fn job(&mut self, worker: WorkerId, id: TaskId) -> Option<&Ticket<T, R, P>> {
+    pub(super) fn job(&mut self, worker: WorkerId, id: TaskId) -> Option<&Slip<T, R, P>> {
         let jobs = &self.desk(worker)?.jobs;
         let (_, ticket) = jobs.iter().find(|(job, _)| *job == id)?;
         Some(ticket)

@@ -167,6 +167,8 @@ where
                 self.jobs.insert(id, ticket);
                 self.give(id, task, tx)
             }
+            // Its turn has come on the way here: the pool counts its time already.
+            Mail::Ahead(next) if self.jobs.is_empty() => self.post(Mail::Run(next), tx),
             Mail::Ahead(Assignment { id, task, ticket }) => {
                 let Some(place) = self.ahead.offer(id) else {
                     self.ahead.unsent(id, task);
@@ -180,6 +182,8 @@ where
             Mail::Recall { id } => {
                 if self.ahead.recall(id) {
                     self.jobs.remove(&id);
+                } else if self.jobs.contains_key(&id) {
+                    self.shared.begun(self.worker, id);
                 }
                 None
             }

@@ -15,29 +15,33 @@ fn quick(max: u32, now: Instant) -> (Dispatcher<u32>, Vec<WorkerId>) {
     for _ in &workers {
         submit(&mut pool, 0, now);
     }
-    for (worker, id, _) in runs(&mut pool, now) {
-        pool.finished(worker, id, now);
+    for order in orders(&mut pool, now) {
+        if let Order::Run { worker, id, .. } = order {
+            pool.finished(worker, id, now);
+        }
     }
     (pool, workers)
 }
 
-fn runs(pool: &mut Dispatcher<u32>, now: Instant) -> Vec<(WorkerId, TaskId, u32)> {
-    let runs = orders(pool, now).into_iter();
-    runs.map(|order| match order {
-        Order::Run { worker, id, task } => (worker, id, task),
-        other => panic!("{other:?}"),
-    })
-    .collect()
+/// One quick worker, and so many tasks, which have been given out as far as they are.
+fn busy(tasks: u32, now: Instant) -> (Dispatcher<u32>, WorkerId, Vec<TaskId>) {
+    let (mut pool, workers) = quick(1, now);
+    let ids = (1..=tasks).map(|n| submit(&mut pool, n, now)).collect();
+    orders(&mut pool, now);
+    (pool, workers[0], ids)
 }
 
-/// What is sent ahead now, and to whom.
-fn sent(pool: &mut Dispatcher<u32>, now: Instant) -> Vec<(WorkerId, TaskId, u32)> {
-    let sent = orders(pool, now).into_iter();
-    sent.map(|order| match order {
-        Order::Ahead { worker, id, task } => (worker, id, task),
-        other => panic!("{other:?}"),
-    })
-    .collect()
+/// The tasks that are to begin now, and those that are sent ahead.
+fn runs_and_sent(pool: &mut Dispatcher<u32>, now: Instant) -> (Vec<u32>, Vec<u32>) {
+    let (mut runs, mut sent) = (Vec::new(), Vec::new());
+    for order in orders(pool, now) {
+        match order {
+            Order::Run { task, .. } => runs.push(task),
+            Order::Ahead { task, .. } => sent.push(task),
+            other => panic!("{other:?}"),
+        }
+    }
+    (runs, sent)
 }
 
 fn recalls(pool: &mut Dispatcher<u32>, now: Instant) -> Vec<TaskId> {
@@ -62,22 +66,9 @@ fn a_worker_goes_on_with_what_it_was_sent() {
     let more = [[5, 6].as_slice(), &[], &[7], &[], &[], &[], &[]];
     for (id, more) in ids.iter().zip(more) {
         assert_eq!(pool.finished(workers[0], *id, now), Some(Verdict::Done));
-        let tasks: Vec<u32> = sent(&mut pool, now).iter().map(|it| it.2).collect();
-        assert_eq!(tasks, more);
+        assert_eq!(runs_and_sent(&mut pool, now), ([].into(), more.into()));
     }
     assert!(pool.is_drained());
-}
-
-fn runs_and_sent(pool: &mut Dispatcher<u32>, now: Instant) -> (Vec<u32>, Vec<u32>) {
-    let (mut runs, mut sent) = (Vec::new(), Vec::new());
-    for order in orders(pool, now) {
-        match order {
-            Order::Run { task, .. } => runs.push(task),
-            Order::Ahead { task, .. } => sent.push(task),
-            other => panic!("{other:?}"),
-        }
-    }
-    (runs, sent)
 }
 
 #[test]
@@ -102,23 +93,23 @@ fn nobody_slow_or_new_is_sent_any() {
 #[test]
 fn what_waits_at_a_worker_can_be_cancelled() {
     let now = start();
-    let (mut pool, workers) = quick(1, now);
-    let ids: Vec<TaskId> = (1..=3).map(|n| submit(&mut pool, n, now)).collect();
-    orders(&mut pool, now);
+    let (mut pool, worker, ids) = busy(3, now);
     // This one comes back,
     pool.cancel(ids[2], now);
     assert_eq!(recalls(&mut pool, now), [ids[2]]);
     pool.cancel(ids[2], now);
     assert_eq!(recalls(&mut pool, now), [], "once is enough");
-    assert_eq!(pool.recalled(workers[0], ids[2], 3, now), None);
+    assert_eq!(pool.recalled(worker, ids[2], 3, now), None);
     let verdict = Verdict::Canceled(Stopped::InQueue);
     let (id, held) = (ids[2], Held::Back(3));
     assert_eq!(orders(&mut pool, now), [Order::End { id, verdict, held }]);
     // and this one has begun: it is asked when we learn that.
     pool.cancel(ids[1], now);
     assert_eq!(recalls(&mut pool, now), [ids[1]]);
-    pool.finished(workers[0], ids[0], now);
-    let (worker, id) = (workers[0], ids[1]);
+    pool.finished(worker, ids[0], now);
+    assert_eq!(orders(&mut pool, now), []);
+    pool.begun(worker, ids[1], now);
+    let id = ids[1];
     assert_eq!(orders(&mut pool, now), [Order::Ask { worker, id }]);
     let verdict = pool.finished(worker, id, now);
     assert_eq!(verdict, Some(Verdict::Canceled(Stopped::InTime)));
@@ -127,15 +118,13 @@ fn what_waits_at_a_worker_can_be_cancelled() {
 #[test]
 fn a_death_loses_what_had_begun_and_nothing_else() {
     let now = start();
-    let (mut pool, workers) = quick(1, now);
-    let ids: Vec<TaskId> = (1..=4).map(|n| submit(&mut pool, n, now)).collect();
-    orders(&mut pool, now);
-    pool.takes_ahead(workers[0], false, now);
+    let (mut pool, worker, ids) = busy(4, now);
+    pool.takes_ahead(worker, false, now);
     // In any order.
     for n in [4, 2, 3] {
-        assert_eq!(pool.recalled(workers[0], ids[n as usize - 1], n, now), None);
+        assert_eq!(pool.recalled(worker, ids[n as usize - 1], n, now), None);
     }
-    pool.gone(workers[0], now);
+    pool.gone(worker, now);
     let orders = orders(&mut pool, now);
     let Order::End { id, verdict, .. } = orders[0] else {
         panic!("{orders:?}")
@@ -180,21 +169,19 @@ fn who_is_idle_gets_what_others_were_sent() {
     assert_eq!(orders(&mut pool, now), [Order::Run { worker, id, task }]);
 }
 
-/// A task comes back that we thought had begun: the one before it ended meanwhile.
+/// As long as nobody knows whether it has begun, nobody is told that it has.
 #[test]
 fn what_comes_back_late_waits_again() {
     let now = start();
-    let (mut pool, workers) = quick(1, now);
-    let ids: Vec<TaskId> = (1..=3).map(|n| submit(&mut pool, n, now)).collect();
-    orders(&mut pool, now);
-    pool.recycle_worker(workers[0], now);
-    assert_eq!(recalls(&mut pool, now), [ids[1], ids[2]]);
-    pool.finished(workers[0], ids[0], now);
-    assert_eq!((pool.queued(), pool.stats(now).running), (1, 1));
-    assert_eq!(pool.recalled(workers[0], ids[1], 2, now), None);
-    assert_eq!(pool.recalled(workers[0], ids[2], 3, now), None);
+    let (mut pool, worker, ids) = busy(3, now);
+    pool.recycle_worker(worker, now);
+    assert_eq!(recalls(&mut pool, now), [ids[2], ids[1]]);
+    pool.finished(worker, ids[0], now);
+    assert_eq!((pool.queued(), pool.stats(now).running), (2, 0));
+    assert_eq!(orders(&mut pool, now), []);
+    assert_eq!(pool.recalled(worker, ids[1], 2, now), None);
+    assert_eq!(pool.recalled(worker, ids[2], 3, now), None);
     let orders = orders(&mut pool, now);
-    let worker = workers[0];
     assert_eq!(orders[0], Order::Stop { worker });
     pool.gone(worker, now);
     let Some(Order::Start { worker }) = pool.poll(now) else {
@@ -204,15 +191,46 @@ fn what_comes_back_late_waits_again() {
     assert_eq!(order_of(&mut pool, now), [2, 3]);
 }
 
+/// It could not be sent, but the task before it ended before that was known.
+#[test]
+fn what_was_never_sent_waits_again() {
+    let now = start();
+    let (mut pool, worker, ids) = busy(2, now);
+    pool.finished(worker, ids[0], now);
+    assert_eq!((pool.queued(), pool.stats(now).running), (0, 1));
+    assert_eq!(pool.recalled(worker, ids[1], 2, now), None);
+    let (id, task) = (ids[1], 2);
+    assert_eq!(orders(&mut pool, now), [Order::Run { worker, id, task }]);
+    assert_eq!((pool.queued(), pool.stats(now).running), (0, 1));
+    assert_eq!(pool.finished(worker, ids[1], now), Some(Verdict::Done));
+}
+
+/// What ends has begun, though it was asked for and nobody has said so.
+#[test]
+fn what_ends_had_begun() {
+    for first in [true, false] {
+        let now = start();
+        let (mut pool, worker, ids) = busy(2, now);
+        pool.cancel(ids[1], now);
+        orders(&mut pool, now);
+        if first {
+            pool.begun(worker, ids[1], now);
+        }
+        pool.finished(worker, ids[0], now);
+        let verdict = pool.finished(worker, ids[1], now);
+        assert_eq!(verdict, Some(Verdict::Canceled(Stopped::InTime)));
+        pool.begun(worker, ids[1], now);
+        assert!(pool.is_drained());
+        assert_eq!(pool.stats(now).idle, 1);
+    }
+}
+
 /// What we gave up may have ended by itself, and its neighbour begun.
 #[test]
 fn nobody_dies_of_what_was_given_up_but_has_ended() {
     for comes_back in [true, false] {
         let mut now = start();
-        let (mut pool, workers) = quick(1, now);
-        let ids: Vec<TaskId> = (1..=2).map(|n| submit(&mut pool, n, now)).collect();
-        orders(&mut pool, now);
-        let worker = workers[0];
+        let (mut pool, worker, ids) = busy(2, now);
         pool.cancel(ids[0], now);
         orders(&mut pool, now);
         now += pool.plan().grace;
@@ -227,6 +245,7 @@ fn nobody_dies_of_what_was_given_up_but_has_ended() {
             assert_eq!(orders(&mut pool, now), [Order::Kill { worker }]);
         } else {
             assert_eq!(pool.finished(worker, ids[0], now), None);
+            pool.begun(worker, ids[1], now);
             now += pool.plan().grace;
             assert_eq!(orders(&mut pool, now), []);
             assert_eq!(pool.finished(worker, ids[1], now), Some(Verdict::Done));
@@ -239,10 +258,7 @@ fn nobody_dies_of_what_was_given_up_but_has_ended() {
 #[test]
 fn who_holds_on_to_what_it_was_sent_is_killed() {
     let mut now = start();
-    let (mut pool, workers) = quick(1, now);
-    let ids: Vec<TaskId> = (1..=2).map(|n| submit(&mut pool, n, now)).collect();
-    orders(&mut pool, now);
-    let worker = workers[0];
+    let (mut pool, worker, ids) = busy(2, now);
     pool.cancel(ids[0], now);
     for _ in 0..2 {
         orders(&mut pool, now);

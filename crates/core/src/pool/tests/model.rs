@@ -365,14 +365,14 @@ impl Model {
         let TaskAt::Going { until: limit } = *task else {
             panic!("{id:?} was asked before")
         };
+        let is_late = limit.is_some_and(|at| at <= now);
         let why = match cause {
             Cause::Cancel(canceled) if canceled == id => Why::Canceled,
-            Cause::Destroy => Why::Destroyed,
+            // Of a time-out and an end in the same moment the time-out is first.
+            Cause::Destroy if !is_late => Why::Destroyed,
             _ => Why::TimedOut,
         };
-        if why == Why::TimedOut {
-            assert!(limit.is_some_and(|at| at <= now), "it still has time");
-        }
+        assert!(why != Why::TimedOut || is_late, "it still has time");
         *task = TaskAt::Asked { why, until };
     }
 

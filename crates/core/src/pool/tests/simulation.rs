@@ -29,7 +29,8 @@ enum Event {
     Finish(WorkerId, TaskId),
     /// The pool hears of a task that has ended.
     Told(WorkerId),
-    Recall(WorkerId, TaskId),
+    /// The next of those that it was asked for.
+    Recall(WorkerId),
     Submit,
     Cancel(TaskId),
     Recycle,
@@ -49,6 +50,8 @@ struct World {
     killed: BTreeSet<WorkerId>,
     /// What they were sent ahead.
     lines: BTreeMap<WorkerId, VecDeque<(TaskId, u32)>>,
+    /// What of that they were asked for again, in turn.
+    recalls: BTreeMap<WorkerId, VecDeque<TaskId>>,
     /// What they have ended, and the pool has not heard of.
     untold: BTreeMap<WorkerId, VecDeque<TaskId>>,
     /// Tasks that were sent ahead, and those of them that came back.
@@ -84,6 +87,7 @@ impl World {
             alive: BTreeMap::new(),
             killed: BTreeSet::new(),
             lines: BTreeMap::new(),
+            recalls: BTreeMap::new(),
             untold: BTreeMap::new(),
             sent: 0,
             came_back: 0,
@@ -162,7 +166,10 @@ impl World {
                 }
                 Order::Run { worker, id, task } => self.run(worker, id, task),
                 Order::Ahead { worker, id, task } => self.send(worker, id, task),
-                Order::Recall { worker, id } => self.later(3, Event::Recall(worker, id)),
+                Order::Recall { worker, id } => {
+                    self.recalls.entry(worker).or_default().push_back(id);
+                    self.later(3, Event::Recall(worker));
+                }
                 Order::Ask { worker, id } => {
                     let is_untold = |ids: &VecDeque<TaskId>| ids.contains(&id);
                     let has_it = self.alive[&worker].contains_key(&id);
@@ -230,14 +237,19 @@ impl World {
         }
     }
 
-    fn give_back(&mut self, worker: WorkerId, id: TaskId) {
+    fn give_back(&mut self, worker: WorkerId) {
+        let asked = self.recalls.get_mut(&worker).and_then(VecDeque::pop_front);
+        let Some(id) = asked else {
+            return;
+        };
         let line = self.lines.entry(worker).or_default();
-        if let Some(at) = line.iter().position(|(own, _)| *own == id)
-            && let Some((id, task)) = line.remove(at)
-        {
+        let place = line.iter().position(|(own, _)| *own == id);
+        if let Some((id, task)) = place.and_then(|at| line.remove(at)) {
             self.came_back += 1;
             let left = self.pool.recalled(worker, id, task, self.now);
             assert_eq!(left.is_some(), !self.open.contains_key(&id));
+        } else {
+            self.pool.begun(worker, id, self.now);
         }
     }
 
@@ -301,7 +313,7 @@ impl World {
                 self.pool.gone(worker, now);
             }
             Event::Cancel(id) => self.pool.cancel(id, now),
-            Event::Recall(worker, id) => self.give_back(worker, id),
+            Event::Recall(worker) => self.give_back(worker),
             Event::Recycle => self.pool.recycle(now),
             Event::Finish(..) | Event::Told(_) | Event::Submit => unreachable!("see above"),
         }
