@@ -101,8 +101,8 @@ impl<T> Dispatcher<T> {
         ahead.recall = Recall::Begun(ahead.end());
         if this.tasks.is_empty() {
             self.next_in_line(worker, now);
-            self.advance(now);
         }
+        self.advance(now);
     }
 
     fn take_back(&mut self, ahead: &Ahead, task: T) {
@@ -225,9 +225,11 @@ impl<T> Dispatcher<T> {
         self.sends_ahead() && workers.any(is_open)
     }
 
-    /// A line is filled once it is half empty, so that tasks go out together.
+    /// A line is filled once it is half empty, so that tasks go out together, and once
+    /// all is back that was to come back: that goes first.
     fn is_short_line(&self, worker: &Worker) -> bool {
-        worker.line.tasks.len() <= self.plan.ahead as usize / 2
+        let tasks = &worker.line.tasks;
+        tasks.len() <= self.plan.ahead as usize / 2 && !tasks.iter().any(Ahead::is_recalled)
     }
 
     /// Sends one worker its share of what waits; says whether that is anything.

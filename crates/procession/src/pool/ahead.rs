@@ -95,13 +95,16 @@ impl<T, R, P> Ahead<T, R, P> {
     }
 
     /// A place for a task that is about to be sent.
-    pub(super) fn offer(&self, id: TaskId) -> Option<u32> {
-        self.shared_claims()?.offer(id)
+    pub(super) fn offer(&mut self) -> Option<u32> {
+        match &mut self.places {
+            Places::Shared(claims) => claims.offer(),
+            Places::None | Places::Asked | Places::Sent(_) => None,
+        }
     }
 
     /// It was sent.
-    pub(super) fn sent(&mut self, id: TaskId, place: u32, task: T) {
-        self.tasks.insert(id, (place, task));
+    pub(super) fn sent(&mut self, id: TaskId, claim: u32, task: T) {
+        self.tasks.insert(id, (claim, task));
     }
 
     /// It was not sent, for want of room: all that follows is to wait.
@@ -111,17 +114,17 @@ impl<T, R, P> Ahead<T, R, P> {
     }
 
     /// Nothing was sent for which there was a place.
-    pub(super) fn leave(&self, place: u32, id: TaskId) {
+    pub(super) fn leave(&self, claim: u32) {
         if let Some(claims) = self.shared_claims() {
-            claims.take(place, id);
+            claims.take(claim);
         }
     }
 
     /// Gets a task back that has not begun; says whether it did.
     pub(super) fn recall(&mut self, id: TaskId) -> bool {
-        let is_back = |(place, _): &(u32, T)| {
+        let is_back = |(claim, _): &(u32, T)| {
             let claims = self.shared_claims();
-            claims.is_some_and(|claims| claims.take(*place, id))
+            claims.is_some_and(|claims| claims.take(*claim))
         };
         if !self.tasks.get(&id).is_some_and(is_back) {
             return false;

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use procession_core::pool::TaskId;
 use procession_sys::SharedCells;
 
 use crate::ipc::envelope::{self, Content};
@@ -22,15 +21,23 @@ pub(super) const CAN_BE_SHARED: bool = procession_sys::SIZES_ARE_SEALED;
 
 /// A cell for each task that waits at a worker, which both sides see. Whoever
 /// takes the task out of it has it, so neither has to ask the other.
-pub(super) struct Claims(SharedCells);
+pub(super) struct Claims {
+    cells: SharedCells,
+    /// The number of the next offer.
+    next: u32,
+}
 
 impl Claims {
     pub(super) fn new() -> io::Result<Self> {
-        SharedCells::new(PLACES).map(Self)
+        SharedCells::new(PLACES).map(Self::on)
+    }
+
+    fn on(cells: SharedCells) -> Self {
+        Self { cells, next: 1 }
     }
 
     pub(super) fn to_handle(&self) -> io::Result<Handle> {
-        envelope::seal(Content::Cells, self.0.as_fd())
+        envelope::seal(Content::Cells, self.cells.as_fd())
     }
 
     pub(super) fn from_handle(handle: Handle) -> Result<Self, MemoryError> {
@@ -38,29 +45,32 @@ impl Claims {
             wanted: "shared array buffer",
             handle,
         })?;
-        Ok(Self(SharedCells::from_fd(fd, PLACES * size_of::<u32>())?))
+        Ok(Self::on(SharedCells::from_fd(
+            fd,
+            PLACES * size_of::<u32>(),
+        )?))
     }
 
-    /// Puts a task into a free place, for one side alone. `None`: there is none.
-    pub(super) fn offer(&self, id: TaskId) -> Option<u32> {
-        let cells = self.0.cells();
-        let place = cells.iter().position(|it| it.load(Ordering::SeqCst) == 0)?;
-        cells[place].store(mark(id), Ordering::SeqCst);
-        u32::try_from(place).ok()
+    /// Puts a task into a free place, for one side alone, under a number that no other gets: one
+    /// that is sent again is another. `None`: there is no place.
+    pub(super) fn offer(&mut self) -> Option<u32> {
+        let mut numbers = (0..=MOST).map(|n| self.next.wrapping_add(n));
+        let claim = numbers.find(|it| *it != 0 && self.cell(*it).load(Ordering::SeqCst) == 0)?;
+        self.cell(claim).store(claim, Ordering::SeqCst);
+        self.next = claim.wrapping_add(1);
+        Some(claim)
     }
 
     /// Takes a task out of its place; `false` if the other side has it.
-    pub(super) fn take(&self, place: u32, id: TaskId) -> bool {
-        let cell = self.0.cells().get(place as usize);
+    pub(super) fn take(&self, claim: u32) -> bool {
         let (order, relaxed) = (Ordering::SeqCst, Ordering::Relaxed);
-        cell.is_some_and(|it| it.compare_exchange(mark(id), 0, order, relaxed).is_ok())
+        let cell = self.cell(claim);
+        claim != 0 && cell.compare_exchange(claim, 0, order, relaxed).is_ok()
     }
-}
 
-/// Never 0, and another one for any task that could be meant at the time.
-fn mark(TaskId(id): TaskId) -> u32 {
-    let [a, b, c, d, ..] = id.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d]) | 1 << 31
+    fn cell(&self, claim: u32) -> &AtomicU32 {
+        &self.cells.cells()[claim as usize % PLACES]
+    }
 }
 
 #[cfg(test)]
@@ -72,24 +82,42 @@ mod tests {
         if !CAN_BE_SHARED {
             return;
         }
-        let ours = Claims::new().unwrap();
+        let mut ours = Claims::new().unwrap();
         let theirs = Claims::from_handle(ours.to_handle().unwrap()).unwrap();
         for round in 0..100 {
-            let ids = (0..PLACES as u64).map(|n| TaskId(round * 7 + n));
-            let offered: Vec<_> = ids.map(|id| (ours.offer(id).unwrap(), id)).collect();
-            assert_eq!(ours.offer(TaskId(5_000)), None, "all places are taken");
-            for (n, (place, id)) in offered.into_iter().enumerate() {
+            if round == 50 {
+                // Its numbers begin anew.
+                ours.next = u32::MAX - 7;
+            }
+            let offered: Vec<u32> = (0..PLACES).map_while(|_| ours.offer()).collect();
+            assert!(offered.len() >= MOST as usize, "there are places");
+            assert!(!offered.contains(&0));
+            for (n, claim) in offered.into_iter().enumerate() {
                 let (first, second) = if n % 2 == 0 {
                     (&ours, &theirs)
                 } else {
                     (&theirs, &ours)
                 };
-                assert!(!first.take(place, TaskId(id.0 + 1)), "another one");
-                assert!(first.take(place, id));
-                assert!(!second.take(place, id) && !first.take(place, id));
+                assert!(!first.take(claim.wrapping_add(1 << 4)), "another one");
+                assert!(first.take(claim));
+                assert!(!second.take(claim) && !first.take(claim));
             }
         }
-        assert!(!ours.take(MOST + 1, TaskId(1)), "no such place");
+        assert!(!ours.take(0), "what is in an empty place");
+    }
+
+    /// Who still has the old message does not begin what comes with the new one.
+    #[test]
+    fn one_that_is_offered_again_is_another() {
+        if !CAN_BE_SHARED {
+            return;
+        }
+        let mut ours = Claims::new().unwrap();
+        let first = ours.offer().unwrap();
+        assert!(ours.take(first));
+        let again: Vec<u32> = (0..PLACES).map_while(|_| ours.offer()).collect();
+        assert!(again.len() >= MOST as usize && !again.contains(&first));
+        assert!(!ours.take(first));
     }
 
     #[test]

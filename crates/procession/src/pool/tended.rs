@@ -170,13 +170,13 @@ where
             // Its turn has come on the way here: the pool counts its time already.
             Mail::Ahead(next) if self.jobs.is_empty() => self.post(Mail::Run(next), tx),
             Mail::Ahead(Assignment { id, task, ticket }) => {
-                let Some(place) = self.ahead.offer(id) else {
+                let Some(claim) = self.ahead.offer() else {
                     self.ahead.unsent(id, task);
                     return None;
                 };
                 ticket.in_span(|| trace::given(id, self.pid));
                 self.jobs.insert(id, ticket);
-                self.give_ahead(id, task, place, tx);
+                self.give_ahead(id, task, claim, tx);
                 None
             }
             Mail::Recall { id } => {
@@ -234,14 +234,14 @@ where
     }
 
     /// Sends a task behind the one that the worker has, now or not at all.
-    fn give_ahead(&mut self, id: TaskId, task: T, place: u32, tx: &Sender) {
-        let (sent, blob) = self.write(run(id, &task, Some(place)), tx, is_small);
+    fn give_ahead(&mut self, id: TaskId, task: T, claim: u32, tx: &Sender) {
+        let (sent, blob) = self.write(run(id, &task, Some(claim)), tx, is_small);
         if let Ok(Ok(())) = sent
             && blob.is_none()
         {
-            return self.ahead.sent(id, place, task);
+            return self.ahead.sent(id, claim, task);
         }
-        self.ahead.leave(place, id);
+        self.ahead.leave(claim);
         match sent {
             Ok(Ok(()) | Err(SendError::Full { .. } | SendError::Closed { .. })) => {
                 self.jobs.remove(&id);
@@ -387,9 +387,9 @@ impl Scales {
     }
 }
 
-fn run<T>(id: TaskId, task: &T, place: Option<u32>) -> ToWorker<&T> {
+fn run<T>(id: TaskId, task: &T, claim: Option<u32>) -> ToWorker<&T> {
     let TaskId(id) = id;
-    ToWorker::Run { id, task, place }
+    ToWorker::Run { id, task, claim }
 }
 
 /// Sends what the large payloads of a task are in, after the task.

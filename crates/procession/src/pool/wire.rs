@@ -25,9 +25,9 @@ pub(super) enum ToWorker<T> {
     Run {
         id: u64,
         task: T,
-        /// It comes ahead: where it has to be [claimed](super::claims) before it begins.
+        /// It comes ahead: by this it has to be [claimed](super::claims) before it begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        place: Option<u32>,
+        claim: Option<u32>,
     },
     Cancel {
         id: u64,

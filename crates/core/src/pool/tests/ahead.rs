@@ -205,6 +205,26 @@ fn what_was_never_sent_waits_again() {
     assert_eq!(pool.finished(worker, ids[1], now), Some(Verdict::Done));
 }
 
+/// What may come back goes before what has not been sent yet.
+#[test]
+fn nobody_is_sent_more_while_some_are_to_come_back() {
+    let now = start();
+    for is_back in [true, false] {
+        let (mut pool, worker, ids) = busy(6, now);
+        pool.cancel(ids[3], now);
+        assert_eq!(recalls(&mut pool, now), [ids[3]]);
+        pool.finished(worker, ids[0], now);
+        assert_eq!(orders(&mut pool, now), []);
+        if is_back {
+            assert_eq!(pool.recalled(worker, ids[3], 4, now), None);
+            assert!(matches!(pool.poll(now), Some(Order::End { .. })));
+        } else {
+            pool.begun(worker, ids[3], now);
+        }
+        assert_eq!(runs_and_sent(&mut pool, now), ([].into(), [5, 6].into()));
+    }
+}
+
 /// What ends has begun, though it was asked for and nobody has said so.
 #[test]
 fn what_ends_had_begun() {

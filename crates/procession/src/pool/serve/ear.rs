@@ -34,7 +34,7 @@ pub(super) enum Order<T> {
     Run {
         id: u64,
         task: Result<T, String>,
-        place: Option<u32>,
+        claim: Option<u32>,
     },
     /// From now on tasks may have places in these.
     Claims(Claims),
@@ -73,9 +73,9 @@ fn understand<T: DeserializeOwned>(
 ) -> Option<Order<T>> {
     let (said, is_missing) = decode(line, &body, None);
     let reason = match said {
-        Ok(ToWorker::Run { id, task, place }) => {
+        Ok(ToWorker::Run { id, task, claim }) => {
             let task = Ok(task);
-            return Some(Order::Run { id, task, place });
+            return Some(Order::Run { id, task, claim });
         }
         Ok(ToWorker::Claims) => {
             let handle = Handle::UnixStream(handle?.into());
@@ -90,7 +90,7 @@ fn understand<T: DeserializeOwned>(
     };
     // A message that is none of ours is nothing to us.
     let shape = line.decode::<ToWorker<IgnoredAny>>(&body.0, body.1).ok()?;
-    let ToWorker::Run { id, place, .. } = shape else {
+    let ToWorker::Run { id, claim, .. } = shape else {
         return None;
     };
     if is_missing {
@@ -98,7 +98,7 @@ fn understand<T: DeserializeOwned>(
         return Some(Order::Expect { id });
     }
     let task = Err(format!("the task cannot be read: {reason}"));
-    Some(Order::Run { id, task, place })
+    Some(Order::Run { id, task, claim })
 }
 
 /// The blob of a task that came before.
@@ -122,8 +122,8 @@ fn unpack<T: DeserializeOwned>(
         Err(reason) => Err(format!("the task cannot be read: {reason}")),
     };
     // With a blob none comes ahead.
-    let place = None;
-    Some(Order::Run { id, task, place })
+    let claim = None;
+    Some(Order::Run { id, task, claim })
 }
 
 /// Also says whether it is a blob that is missing.

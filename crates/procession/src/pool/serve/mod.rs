@@ -14,7 +14,6 @@ use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use procession_core::pool::TaskId;
 use serde::de::DeserializeOwned;
 
 pub(super) use crew::serve;
@@ -68,8 +67,8 @@ struct State<T> {
 struct Job<T> {
     id: u64,
     task: Result<T, String>,
-    /// Where it has to be claimed.
-    place: Option<u32>,
+    /// By what it has to be claimed.
+    claim: Option<u32>,
     asked: Arc<Asked>,
 }
 
@@ -146,7 +145,7 @@ impl<T: DeserializeOwned> Desk<T> {
         let mut state = self.lock();
         loop {
             // Who begins what came ahead has told of all before it.
-            let begins = |job: &mut Job<T>| job.place.is_none() || self.line.is_written();
+            let begins = |job: &mut Job<T>| job.claim.is_none() || self.line.is_written();
             if let Some(job) = state.jobs.pop_front_if(begins) {
                 if !state.claims(&job) {
                     state.forget(job.id);
@@ -183,12 +182,12 @@ impl<T: DeserializeOwned> Desk<T> {
         for order in orders {
             match order {
                 Order::Expect { id } => drop(state.know(id)),
-                Order::Run { id, task, place } => {
+                Order::Run { id, task, claim } => {
                     let asked = state.know(id);
                     let job = Job {
                         id,
                         task,
-                        place,
+                        claim,
                         asked,
                     };
                     state.jobs.push_back(job);
@@ -281,9 +280,9 @@ impl<T> State<T> {
 
     /// Whether this one may begin here.
     fn claims(&self, job: &Job<T>) -> bool {
-        job.place.is_none_or(|place| {
+        job.claim.is_none_or(|claim| {
             let claims = self.claims.as_ref().filter(|_| !self.is_broken);
-            claims.is_some_and(|claims| claims.take(place, TaskId(job.id)))
+            claims.is_some_and(|claims| claims.take(claim))
         })
     }
 
@@ -312,13 +311,13 @@ mod tests {
     #[test]
     fn a_task_that_was_sent_twice_can_still_be_asked() {
         let mut state = State::new(None);
-        for place in [Some(0), None] {
+        for claim in [Some(1), None] {
             let asked = state.know(1);
             let task = Ok(());
             state.jobs.push_back(Job {
                 id: 1,
                 task,
-                place,
+                claim,
                 asked,
             });
         }
