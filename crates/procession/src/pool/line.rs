@@ -70,12 +70,25 @@ pub(super) struct Letter {
 pub(super) struct Reader {
     inbound: Inbound<OwnedFd>,
     buffer: Vec<u8>,
+    patience: Patience,
 }
 
 /// How often who waits looks, in growing intervals, before it sleeps. A pool that
 /// has another task sends it within some microseconds, and to wake a sleeper
 /// costs both sides as much.
 const LOOKS: u32 = 8;
+
+/// Whether it pays to look before a sleep: after some times in vain, it is seldom tried.
+#[derive(Debug, Default)]
+struct Patience {
+    /// Sleeps without a look that are still to come,
+    left: u32,
+    /// and how many there were after the last look.
+    pause: u32,
+}
+
+/// The longest that nobody looks.
+const MOST_SLEEPS: u32 = 63;
 
 /// Whether a read waits until there is something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +131,7 @@ impl Line {
         Reader {
             inbound: Inbound::new(self.serialization, &self.limits),
             buffer: vec![0; READ],
+            patience: Patience::default(),
         }
     }
 
@@ -360,7 +374,7 @@ impl Reader {
         let mut handles = Vec::new();
         let (socket, buffer) = (line.socket.as_fd(), &mut self.buffer);
         let read = match wait {
-            Wait::Yes => receive_soon(socket, buffer, &mut handles),
+            Wait::Yes => self.patience.receive(socket, buffer, &mut handles),
             Wait::No => procession_sys::receive(socket, buffer, &mut handles),
         };
         let bytes = match read {
@@ -390,21 +404,49 @@ impl Reader {
     }
 }
 
-/// Looks a few times, then sleeps until there is something.
-fn receive_soon(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    handles: &mut Vec<OwnedFd>,
-) -> io::Result<Received> {
-    for look in 0..LOOKS {
-        match procession_sys::receive(socket, buffer, handles) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                (0..1 << look).for_each(|_| std::hint::spin_loop());
+impl Patience {
+    /// Looks a few times if that pays, then sleeps until there is something.
+    fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        handles: &mut Vec<OwnedFd>,
+    ) -> io::Result<Received> {
+        let looks = if self.looks() { LOOKS } else { 0 };
+        for look in 0..looks {
+            match procession_sys::receive(socket, buffer, handles) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    (0..1 << look).for_each(|_| std::hint::spin_loop());
+                }
+                read => {
+                    // What was there before says nothing about waiting.
+                    if look > 0 {
+                        self.paid();
+                    }
+                    return read;
+                }
             }
-            read => return read,
         }
+        if looks > 0 {
+            self.was_in_vain();
+        }
+        procession_sys::receive_waiting(socket, buffer, handles)
     }
-    procession_sys::receive_waiting(socket, buffer, handles)
+
+    fn looks(&mut self) -> bool {
+        let looks = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        looks
+    }
+
+    fn paid(&mut self) {
+        self.pause = 0;
+    }
+
+    fn was_in_vain(&mut self) {
+        self.pause = (self.pause * 2 + 1).min(MOST_SLEEPS);
+        self.left = self.pause;
+    }
 }
 
 /// A pool that ended with our bytes unread resets the connection: the end.
@@ -433,5 +475,29 @@ impl Drop for HangUp {
     fn drop(&mut self) {
         // It may be gone already, which is as well.
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many sleeps follow each look, if that never pays.
+    fn pauses(patience: &mut Patience, looks: usize) -> Vec<usize> {
+        let pause = |patience: &mut Patience| {
+            patience.was_in_vain();
+            (0..).take_while(|_| !patience.looks()).count()
+        };
+        (0..looks).map(|_| pause(patience)).collect()
+    }
+
+    #[test]
+    fn who_looks_in_vain_looks_less_and_less() {
+        let mut patience = Patience::default();
+        assert!(patience.looks() && patience.looks(), "nothing was in vain");
+        assert_eq!(pauses(&mut patience, 8), [1, 3, 7, 15, 31, 63, 63, 63]);
+        patience.paid();
+        assert!(patience.looks() && patience.looks());
+        assert_eq!(pauses(&mut patience, 2), [1, 3]);
     }
 }
