@@ -27,7 +27,7 @@ use serde_json::json;
 use support::{scene, tagged};
 
 /// For all scenarios of a pair; the scenarios' own limit is 20 s each.
-const LIMIT: Duration = Duration::from_secs(50);
+const LIMIT: Duration = Duration::from_secs(80);
 
 /// Few, so that the sides can be made to run out of them.
 const DESCRIPTORS: &str = "ulimit -n 256; exec \"$@\"";
