@@ -8,12 +8,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Set to anything, it makes this program do without control groups, as on a
 /// machine that has none: for tests, and for one whose groups misbehave.
 const SWITCH_OFF: &str = "PROCESSION_NO_CGROUP";
 
 const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
+
+/// What the names of our groups begin with; the process that made it and a number follow.
+const NAME: &str = "procession-";
+
+/// A group that is younger may be one that its maker has yet to fill. It can be
+/// one that we see no process of: not all see the same numbers.
+const ABANDONED: Duration = Duration::from_mins(1);
+
+/// The most that one program clears away of what others left.
+const MOST_ABANDONED: usize = 64;
 
 /// Where groups can be made: found out once, and again after `forget_place`.
 static PLACE: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
@@ -160,7 +171,36 @@ fn find_place() -> Result<PathBuf, String> {
         });
     // An empty group can always be removed.
     let _ = probe.remove();
+    clear_away(&place, ABANDONED);
     usable.map(|_| place)
+}
+
+/// Removes empty groups of programs that were killed before they could.
+fn clear_away(place: &Path, age: Duration) {
+    let Ok(entries) = fs::read_dir(place) else {
+        return;
+    };
+    let is_old = |path: &Path| {
+        let made = fs::metadata(path).and_then(|group| group.modified());
+        let made = made.ok().and_then(|made| made.elapsed().ok());
+        made.is_some_and(|since| since >= age)
+    };
+    let abandoned = entries.flatten().map(|entry| entry.path());
+    let abandoned = abandoned.filter(|path| {
+        let maker = path.file_name().and_then(|name| maker(name.to_str()?));
+        maker.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) && is_old(path)
+    });
+    for path in abandoned.take(MOST_ABANDONED) {
+        // Refused if somebody is in it: that one lives on, as its program wanted or not.
+        let _ = Cgroup { path }.remove();
+    }
+}
+
+/// The process that made a group of this name, if it is one of ours.
+fn maker(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix(NAME)?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
 }
 
 /// Where groups have the memory controller: below our own, or beside it.
@@ -239,7 +279,7 @@ fn cgroup2_mount(mountinfo: &str) -> Option<(String, String)> {
 fn create_in(place: &Path) -> io::Result<Cgroup> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = place.join(format!("procession-{}-{number}", std::process::id()));
+    let path = place.join(format!("{NAME}{}-{number}", std::process::id()));
     match fs::create_dir(&path) {
         // Left behind by a program of the same number that was killed: empty or not ours to use.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -288,6 +328,46 @@ mod tests {
             Some(("/outer".into(), "/sys/fs/cgroup/unified".into()))
         );
         assert_eq!(cgroup2_mount("31 1 0:27 / /x rw - tmpfs tmpfs rw\n"), None);
+    }
+
+    /// Folders instead of groups: one with something in it cannot be removed either.
+    #[test]
+    fn what_the_dead_left_is_cleared_away_if_nobody_is_in_it() {
+        let place = std::env::temp_dir().join(format!("procession-left-{}", std::process::id()));
+        let own = std::process::id();
+        let make = |name: &str| {
+            let path = place.join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        // No process has a number as large as this.
+        let dead = make("procession-4194305-0");
+        let nested = make("procession-4194305-1/procession-4194306-0");
+        let (young, ours) = (
+            make("procession-4194305-2"),
+            make(&format!("{NAME}{own}-0")),
+        );
+        let others = [
+            "user.slice",
+            "procession-",
+            "procession-4194305-x",
+            "procession-x-0",
+        ]
+        .map(make);
+        let used = make("procession-4194305-3");
+        fs::write(used.join("cgroup.procs"), "1").unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        let all = fs::read_dir(&place)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        for path in all.filter(|path| *path != young) {
+            File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        clear_away(&place, ABANDONED);
+        assert!(!dead.exists() && !nested.parent().unwrap().exists());
+        assert!(young.exists() && ours.exists() && used.exists());
+        assert!(others.iter().all(|path| path.exists()));
+        fs::remove_dir_all(&place).unwrap();
     }
 
     /// Folders with plain files instead of groups.
