@@ -29,7 +29,7 @@ pub(super) use tools::{Wrk, on_path};
 const REST: Duration = Duration::from_secs(2);
 
 const USAGE: &str = "usage: cargo xtask bench cluster [--rounds N] [--seconds N] [--quick] \
-                     [--only CONTENDER] [--nodes MAJOR,…] [--json FILE]";
+                     [--only CONTENDER,…] [--nodes MAJOR,…] [--json FILE]";
 
 /// Workers of each cluster.
 const WORKERS: usize = 2;
@@ -40,7 +40,7 @@ struct Options {
     rounds: usize,
     /// How long each load lasts.
     seconds: u32,
-    /// Only contenders with this in their name; `single` and the first one are always there.
+    /// Only contenders with one of these in their name, or all.
     only: String,
     /// Besides the Node on `PATH`: these majors, by npm.
     nodes: Vec<u32>,
@@ -77,6 +77,10 @@ impl Options {
         }
         Ok(options)
     }
+
+    fn is_meant(&self, contender: &str) -> bool {
+        self.only.split(',').any(|part| contender.contains(part))
+    }
 }
 
 /// Reads `24,26`, and `none`.
@@ -95,7 +99,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
     let nodes = nodes(&options.nodes)?;
     let contenders: Vec<&Contender> = CONTENDERS
         .iter()
-        .filter(|it| it.name.contains(&options.only) && tools.has(it))
+        .filter(|it| options.is_meant(it.name) && tools.has(it))
         .collect();
     let mut results = Results::default();
     for round in 1..=options.rounds {
@@ -198,6 +202,18 @@ mod tests {
             }
         );
         assert!(parse("--nodes none").unwrap().nodes.is_empty());
+    }
+
+    #[test]
+    fn contenders_are_chosen_by_parts_of_their_names() {
+        let names = ["single", "node-rr", "ours-auto", "ours-round-robin"];
+        let chosen = |line: &str| {
+            let options = parse(line).unwrap();
+            names.map(|name| options.is_meant(name))
+        };
+        assert_eq!(chosen("--quick"), [true; 4]);
+        assert_eq!(chosen("--only ours"), [false, false, true, true]);
+        assert_eq!(chosen("--only single,auto"), [true, false, true, false]);
     }
 
     #[test]
