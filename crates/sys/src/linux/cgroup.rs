@@ -191,8 +191,11 @@ fn clear_away(place: &Path, age: Duration) {
         maker.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) && is_old(path)
     });
     for path in abandoned.take(MOST_ABANDONED) {
-        // Refused if somebody is in it: that one lives on, as its program wanted or not.
-        let _ = Cgroup { path }.remove();
+        let group = Cgroup { path };
+        // Who is still in it lives on, and may just make groups below, which are empty at first.
+        if !group.is_populated() {
+            let _ = group.remove();
+        }
     }
 }
 
@@ -355,7 +358,8 @@ mod tests {
         ]
         .map(make);
         let used = make("procession-4194305-3");
-        fs::write(used.join("cgroup.procs"), "1").unwrap();
+        let below = make("procession-4194305-3/procession-1-0");
+        fs::write(used.join("cgroup.events"), "populated 1\n").unwrap();
         let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
         let all = fs::read_dir(&place)
             .unwrap()
@@ -365,7 +369,7 @@ mod tests {
         }
         clear_away(&place, ABANDONED);
         assert!(!dead.exists() && !nested.parent().unwrap().exists());
-        assert!(young.exists() && ours.exists() && used.exists());
+        assert!(young.exists() && ours.exists() && below.exists());
         assert!(others.iter().all(|path| path.exists()));
         fs::remove_dir_all(&place).unwrap();
     }
