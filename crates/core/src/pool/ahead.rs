@@ -132,10 +132,9 @@ impl<T> Dispatcher<T> {
         this.given -= 1;
         self.disarm(called.alarm);
         self.next_in_line(worker, now);
-        if called.at == Run::GivenUp {
-            return Some(task);
+        if called.at != Run::GivenUp {
+            self.tally.running -= 1;
         }
-        self.tally.running -= 1;
         // While it is going, its alarm is the end of its run.
         let run_timeout = called.alarm.map(|(end, _)| end - called.since);
         let waiting = Waiting::new(called.id, task, called.since).with_limits(None, run_timeout);
@@ -147,7 +146,7 @@ impl<T> Dispatcher<T> {
                 return Some(waiting.task);
             }
             Run::Asked(why) => self.give_back(waiting, why.before_it_ran()),
-            Run::GivenUp => {}
+            Run::GivenUp => return Some(waiting.task),
         }
         None
     }
@@ -158,15 +157,13 @@ impl<T> Dispatcher<T> {
             return;
         };
         let is_up = this.at == At::Up;
-        match this.line.tasks.front() {
-            None if is_up => return self.offer(worker.slot, 0),
-            None => return self.see_off(worker, now),
-            // Who was asked for it says soon which of both it is.
-            Some(ahead) if ahead.is_recalled() => return,
-            Some(_) => {}
-        }
-        let Some(ahead) = this.line.tasks.pop_front() else {
-            return;
+        let Some(ahead) = this.line.tasks.pop_front_if(|next| !next.is_recalled()) else {
+            return match this.line.tasks.is_empty() {
+                true if is_up => self.offer(worker.slot, 0),
+                true => self.see_off(worker, now),
+                // Who was asked for the next says soon which of both it is.
+                false => {}
+            };
         };
         self.tally.ahead -= 1;
         // Whatever it was to be killed for is over.
@@ -213,7 +210,7 @@ impl<T> Dispatcher<T> {
     /// The slot of a worker whose line may grow.
     fn shortest_line(&self, now: Instant) -> Option<u32> {
         let workers = self.workers.iter().flatten();
-        let open = workers.filter(|this| this.may_take(now) && self.is_short_line(this));
+        let open = workers.filter(|this| this.may_take(now) && self.wants_more(this));
         let shortest = open.min_by_key(|this| this.line.tasks.len())?;
         Some(shortest.id.slot)
     }
@@ -221,13 +218,13 @@ impl<T> Dispatcher<T> {
     /// Whether somebody might be sent a task that comes now.
     pub(super) fn has_open_line(&self) -> bool {
         let mut workers = self.workers.iter().flatten();
-        let is_open = |this: &Worker| this.is_quick() && self.is_short_line(this);
+        let is_open = |this: &Worker| this.is_quick() && self.wants_more(this);
         self.sends_ahead() && workers.any(is_open)
     }
 
     /// A line is filled once it is half empty, so that tasks go out together, and once
     /// all is back that was to come back: that goes first.
-    fn is_short_line(&self, worker: &Worker) -> bool {
+    fn wants_more(&self, worker: &Worker) -> bool {
         let tasks = &worker.line.tasks;
         tasks.len() <= self.plan.ahead as usize / 2 && !tasks.iter().any(Ahead::is_recalled)
     }

@@ -98,7 +98,8 @@ mod tests {
                 } else {
                     (&theirs, &ours)
                 };
-                assert!(!first.take(claim.wrapping_add(1 << 4)), "another one");
+                let same_place = claim.wrapping_add(MOST + 1);
+                assert!(!first.take(same_place), "another one");
                 assert!(first.take(claim));
                 assert!(!second.take(claim) && !first.take(claim));
             }

@@ -171,19 +171,19 @@ fn find_place() -> Result<PathBuf, String> {
         });
     // An empty group can always be removed.
     let _ = probe.remove();
-    clear_away(&place, ABANDONED);
+    clear_away(&place);
     usable.map(|_| place)
 }
 
 /// Removes empty groups of programs that were killed before they could.
-fn clear_away(place: &Path, age: Duration) {
+fn clear_away(place: &Path) {
     let Ok(entries) = fs::read_dir(place) else {
         return;
     };
     let is_old = |path: &Path| {
         let made = fs::metadata(path).and_then(|group| group.modified());
         let made = made.ok().and_then(|made| made.elapsed().ok());
-        made.is_some_and(|since| since >= age)
+        made.is_some_and(|since| since >= ABANDONED)
     };
     let abandoned = entries.flatten().map(|entry| entry.path());
     let abandoned = abandoned.filter(|path| {
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(cgroup2_mount("31 1 0:27 / /x rw - tmpfs tmpfs rw\n"), None);
     }
 
-    /// Folders instead of groups: one with something in it cannot be removed either.
+    /// Folders instead of groups.
     #[test]
     fn what_the_dead_left_is_cleared_away_if_nobody_is_in_it() {
         let place = std::env::temp_dir().join(format!("procession-left-{}", std::process::id()));
@@ -367,7 +367,7 @@ mod tests {
         for path in all.filter(|path| *path != young) {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }
-        clear_away(&place, ABANDONED);
+        clear_away(&place);
         assert!(!dead.exists() && !nested.parent().unwrap().exists());
         assert!(young.exists() && ours.exists() && below.exists());
         assert!(others.iter().all(|path| path.exists()));
