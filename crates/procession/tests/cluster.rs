@@ -288,6 +288,37 @@ fn it_grows_and_shrinks() {
     });
 }
 
+/// How many sockets listen on a port.
+fn listening_on(port: u16) -> usize {
+    const LISTEN: &str = "0A";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_one = |row: &&str| {
+        let mut columns = row.split_whitespace().skip(1);
+        let at = columns.next().unwrap_or_default();
+        at.ends_with(&format!(":{port:04X}")) && columns.nth(1) == Some(LISTEN)
+    };
+    table.lines().filter(is_one).count()
+}
+
+#[test]
+fn two_workers_share_a_socket_and_one_of_them_serves_what_comes() {
+    scene(async |oracle| {
+        let port = free_port();
+        let mut primary = Primary::start(spec(subject(oracle, port), 3, Policy::Spread)).unwrap();
+        let control = primary.control();
+        all_ready(&mut primary).await;
+        if procession_sys::PORTS_ARE_SHARED {
+            assert_eq!(listening_on(port), 3, "ours, of two workers, of the third");
+        }
+        control.signal(WorkerId(1), Signal::STOP).await.unwrap();
+        for _ in 0..64 {
+            assert_ne!(get(port).await.unwrap(), "worker 1");
+        }
+        control.signal(WorkerId(1), Signal::CONT).await.unwrap();
+        stop(primary, &control).await;
+    });
+}
+
 /// A worker that heeds neither its channel nor a polite signal, and its process id.
 async fn stubborn(oracle: &Oracle) -> (Primary, u32) {
     // Where only the shell is killed, its `sleep` ends before the oracle looks.

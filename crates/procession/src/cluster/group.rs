@@ -1,4 +1,4 @@
-//! One address, a socket for each slot: the kernel chooses, and we tell it how.
+//! One address, a socket for each two slots: the kernel chooses, and we tell it how.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use procession_core::cluster::protocol::Query;
-use procession_core::cluster::spread::{Decision, Options, Selector, SlotView, Spread, When};
+use procession_core::cluster::spread::{
+    Decision, Options, Queue, QueueView, Selector, Spread, When,
+};
 use procession_core::cluster::{Slot, WorkerId};
 use procession_sys::{Process, Share};
 
@@ -17,8 +19,8 @@ use super::sockets;
 #[derive(Debug)]
 pub(super) struct Group {
     query: Query,
-    /// By slot; the primary's own is elsewhere, and the first of the group.
-    slots: Vec<OwnedFd>,
+    /// In their order; the primary's own is elsewhere, and the first of the group.
+    queues: Vec<OwnedFd>,
     pub(super) spread: Spread,
     /// Connections at the primary's own socket since the last look.
     pub(super) arrived: u64,
@@ -26,9 +28,9 @@ pub(super) struct Group {
     pub(super) look_at: Option<Instant>,
 }
 
-/// What is known of the worker in a slot.
+/// What is known of a worker that has a queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InSlot<'a> {
+pub(super) struct AtQueue<'a> {
     pub(super) worker: WorkerId,
     pub(super) process: &'a Process,
     pub(super) serves: bool,
@@ -56,7 +58,7 @@ impl Group {
         select(&own, spread.selector())?;
         let group = Self {
             query,
-            slots: Vec::new(),
+            queues: Vec::new(),
             spread,
             arrived: 0,
             look_at: None,
@@ -64,14 +66,14 @@ impl Group {
         Ok((own, at, group))
     }
 
-    /// A copy of a slot's socket, for its worker.
+    /// A copy of the socket of a slot's queue, for its worker.
     pub(super) fn socket(&mut self, slot: Slot) -> io::Result<OwnedFd> {
-        let index = slot.0 as usize;
+        let index = Queue::of(slot).0 as usize;
         // In their order, which is how the selector names them.
-        while self.slots.len() <= index {
-            self.slots.push(sockets::tcp(&self.query, true)?.0);
+        while self.queues.len() <= index {
+            self.queues.push(sockets::tcp(&self.query, true)?.0);
         }
-        self.slots[index].as_fd().try_clone_to_owned()
+        self.queues[index].as_fd().try_clone_to_owned()
     }
 
     /// Looks at the queues, and tells the kernel what was decided.
@@ -79,12 +81,12 @@ impl Group {
         &mut self,
         own: &OwnedFd,
         now: Instant,
-        who: impl Fn(Slot) -> Option<InSlot<'a>>,
-    ) -> Vec<(Slot, u32)> {
-        let views: Vec<SlotView> = (0..)
-            .map(Slot)
-            .zip(&self.slots)
-            .map(|(slot, socket)| view(slot, socket, who(slot)))
+        who: impl Fn(Queue) -> Vec<AtQueue<'a>>,
+    ) -> Vec<(Queue, u32)> {
+        let views: Vec<QueueView> = (0..)
+            .map(Queue)
+            .zip(&self.queues)
+            .map(|(queue, socket)| view(queue, socket, &who(queue)))
             .collect();
         let arrived = std::mem::take(&mut self.arrived);
         let Decision {
@@ -105,14 +107,14 @@ impl Group {
         let _ = select(own, &Selector::primary());
     }
 
-    /// The next connection that waits in a slot's socket.
-    pub(super) fn take_from(&self, slot: Slot) -> Option<(OwnedFd, Option<SocketAddr>)> {
-        let socket = self.slots.get(slot.0 as usize)?;
+    /// The next connection that waits in a queue.
+    pub(super) fn take_from(&self, queue: Queue) -> Option<(OwnedFd, Option<SocketAddr>)> {
+        let socket = self.queues.get(queue.0 as usize)?;
         accept(socket)
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
-        (0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)).map(Slot)
+    pub(super) fn queues(&self) -> impl Iterator<Item = Queue> + use<> {
+        (0..u32::try_from(self.queues.len()).unwrap_or(u32::MAX)).map(Queue)
     }
 }
 
@@ -127,18 +129,25 @@ pub(super) fn accept(socket: &OwnedFd) -> Option<(OwnedFd, Option<SocketAddr>)> 
     }
 }
 
-fn view(slot: Slot, socket: &OwnedFd, who: Option<InSlot<'_>>) -> SlotView {
-    let queue = procession_sys::accept_queue(socket);
-    let (queue, queue_limit) = queue.map_or((0, 0), |queue| (queue.length, queue.limit));
-    SlotView {
-        slot,
-        worker: who.map(|who| who.worker),
-        serves: who.is_some_and(|who| who.serves),
-        stopped: queue > 0 && who.is_some_and(|who| who.process.is_stopped()),
+fn view(queue: Queue, socket: &OwnedFd, who: &[AtQueue<'_>]) -> QueueView {
+    let seen = procession_sys::accept_queue(socket);
+    let (length, limit) = seen.map_or((0, 0), |seen| (seen.length, seen.limit));
+    let mut serving: Vec<_> = who.iter().filter(|it| it.serves).collect();
+    let runs = |it: &&AtQueue<'_>| length == 0 || !it.process.is_stopped();
+    let stopped = !serving.is_empty() && !serving.iter().any(runs);
+    if !stopped {
+        serving.retain(runs);
+    }
+    let cpus = serving.iter().filter_map(|it| it.cpu);
+    QueueView {
         queue,
-        queue_limit,
-        cpu: who.and_then(|who| who.cpu),
-        age: who.map_or(Duration::ZERO, |who| who.age),
+        youngest: who.iter().map(|it| it.worker).max(),
+        serving: u16::try_from(serving.len()).unwrap_or(u16::MAX),
+        stopped,
+        length,
+        limit,
+        cpu: cpus.reduce(f32::max),
+        age: serving.iter().map(|it| it.age).max().unwrap_or_default(),
     }
 }
 

@@ -50,7 +50,7 @@ pub struct ListenerId(pub u64);
 pub enum Kind {
     /// The primary accepts and hands over, one by one.
     HandOver,
-    /// Each slot has a socket of its own in one group, and the primary has one; who
+    /// Each two slots have a socket in one group, and the primary has one; who
     /// accepts is the kernel's choice, steered by [`spread`](super::spread).
     Group,
     /// All have the same socket.

@@ -1,11 +1,15 @@
 //! Which worker should the *kernel* give a connection, and when is that put right?
 //!
-//! Every worker has a listening socket of its own, and the primary has one; all
-//! of one address are a group in which the kernel picks by a program that we
+//! Two workers have a listening socket together, a [`Queue`], and the primary has
+//! one; all of one address are a group in which the kernel picks by a program that we
 //! set, the [`Selector`]. Index 0 is the primary's socket, index 1 + *n* that
-//! of slot *n*. Sockets stay in the group until the whole listener closes: a
-//! slot without a worker is merely not picked, and the primary empties its
-//! queue, so no handshake meets a closed socket.
+//! of queue *n*. Sockets stay in the group until the whole listener closes: a
+//! queue without a worker is merely not picked, and the primary empties it,
+//! so no handshake meets a closed socket.
+//!
+//! Of two workers one is free more often than a lone one, and takes what has come
+//! for both: nobody waits behind a worker that is slow or stopped. With more of
+//! them to a queue each connection would wake all who are idle.
 //!
 //! *Hand-over* is the selector "always 0": the primary accepts everything and
 //! gives it to whom a policy chooses. It balances best and costs two
@@ -26,6 +30,26 @@ use watch::{Around, Watch};
 
 use super::{Slot, WorkerId};
 
+/// One of the sockets from which workers take connections themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queue(pub u32);
+
+impl Queue {
+    /// How many slots share one.
+    pub const SLOTS: u32 = 2;
+
+    /// The one of a slot: neighbours share theirs.
+    #[must_use]
+    pub fn of(slot: Slot) -> Self {
+        Self(slot.0 / Self::SLOTS)
+    }
+
+    /// Where its socket is in the group.
+    fn index(self) -> u32 {
+        self.0.saturating_add(1)
+    }
+}
+
 /// When the kernel spreads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -40,7 +64,7 @@ pub enum When {
 pub enum Mode {
     /// The primary accepts and hands over.
     HandOver,
-    /// The kernel, among the workers' own sockets.
+    /// The kernel, among the workers' sockets.
     Spread,
 }
 
@@ -127,25 +151,33 @@ impl Selector {
     }
 }
 
-/// What is seen of a slot at a tick.
+/// What is seen of a queue at a tick.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SlotView {
-    /// The slot; its socket has index 1 + its number.
-    pub slot: Slot,
-    /// Who has it now.
-    pub worker: Option<WorkerId>,
-    /// Its worker is ready, holds this listener, and is not leaving.
-    pub serves: bool,
-    /// Its process is stopped (state `T`). Only asked about while `queue` is not 0.
+pub struct QueueView {
+    /// Which one.
+    pub queue: Queue,
+    /// The youngest worker that has it now.
+    pub youngest: Option<WorkerId>,
+    /// Workers that take from it: ready, with this listener, not leaving, and not
+    /// [stopped](Self::stopped) while another runs.
+    pub serving: u16,
+    /// The processes of all that serve it are stopped (state `T`). Only asked about
+    /// while `length` is not 0.
     pub stopped: bool,
-    /// Connections that wait in its socket.
-    pub queue: u32,
+    /// Connections that wait in it.
+    pub length: u32,
     /// How many can wait there before the kernel drops them.
-    pub queue_limit: u32,
-    /// Share of a core that its process used lately, if known.
+    pub limit: u32,
+    /// Share of a core that the busiest of those who serve it used lately, if known.
     pub cpu: Option<f32>,
-    /// Time since its worker was ready.
+    /// Time since the oldest of them was ready.
     pub age: Duration,
+}
+
+impl QueueView {
+    fn serves(&self) -> bool {
+        self.serving > 0 && !self.stopped
+    }
 }
 
 /// What to do after a tick.
@@ -155,7 +187,7 @@ pub struct Decision {
     pub selector: Option<Selector>,
     /// From whose sockets to accept, and at most how many; they go where connections
     /// of index 0 go. Stop early when a queue is empty.
-    pub steal: Vec<(Slot, u32)>,
+    pub steal: Vec<(Queue, u32)>,
     /// When to look again. `None`: nothing can happen before the next connection at index 0,
     /// so tick after that one. In any case tick when a worker comes, becomes
     /// ready, leaves or dies.
@@ -167,14 +199,14 @@ pub struct Decision {
 pub struct Spread {
     options: Options,
     pace: Pace,
-    watches: BTreeMap<Slot, Watch>,
+    watches: BTreeMap<Queue, Watch>,
     selector: Selector,
     /// Until when handshakes that began under an earlier selector may still end up
-    /// in the queue of a slot that is no longer picked.
+    /// in a queue that is no longer picked.
     stragglers_until: Option<Instant>,
 }
 
-/// A slot that is in order has this weight in the selector.
+/// A worker that is in order has this weight in the selector.
 const FULL: u32 = 64;
 
 /// How soon to look again: while something may be stuck.
@@ -202,23 +234,28 @@ impl Spread {
         }
     }
 
-    /// Looks at all slots that have a socket, with or without a worker, and decides.
+    /// Looks at all queues, with or without a worker, and decides.
     ///
     /// `arrived_at_primary` counts the connections that were accepted at index 0
     /// since the last tick; those that were stolen do not count.
-    pub fn tick(&mut self, now: Instant, slots: &[SlotView], arrived_at_primary: u64) -> Decision {
+    pub fn tick(
+        &mut self,
+        now: Instant,
+        queues: &[QueueView],
+        arrived_at_primary: u64,
+    ) -> Decision {
         let share = self.selector.share(0);
-        let waiting = slots.iter().any(|view| view.queue > 0);
+        let waiting = queues.iter().any(|view| view.length > 0);
         self.pace.arrived(now, arrived_at_primary, share, waiting);
 
-        let steal = self.watch(now, slots);
-        let wanted = self.wanted(now, slots);
+        let steal = self.watch(now, queues);
+        let wanted = self.wanted(now, queues);
         let selector = (wanted != self.selector).then(|| wanted.clone());
         if selector.is_some() {
             self.stragglers_until = now.checked_add(HANDSHAKE);
             self.selector = wanted;
         }
-        let next_tick = self.next_tick(now, slots, &steal);
+        let next_tick = self.next_tick(now, queues, &steal);
         Decision {
             selector,
             steal,
@@ -244,74 +281,74 @@ impl Spread {
         &self.selector
     }
 
-    /// Slots whose workers are left out because they were stopped or stuck.
-    pub fn resting(&self) -> impl Iterator<Item = Slot> + '_ {
+    /// Queues whose workers are left out because they were stopped or stuck.
+    pub fn resting(&self) -> impl Iterator<Item = Queue> + '_ {
         let resting = self.watches.iter().filter(|(_, watch)| watch.rests());
-        resting.map(|(slot, _)| *slot)
+        resting.map(|(queue, _)| *queue)
     }
 
-    /// Judges every slot, and says from which to take what.
-    fn watch(&mut self, now: Instant, slots: &[SlotView]) -> Vec<(Slot, u32)> {
-        let able = slots.iter().any(|view| view.serves && !view.stopped);
-        let freest = self.freest(now, slots);
+    /// Judges every queue, and says from which to take what.
+    fn watch(&mut self, now: Instant, queues: &[QueueView]) -> Vec<(Queue, u32)> {
+        let able = queues.iter().any(QueueView::serves);
+        let freest = self.freest(now, queues);
         let rate = self.pace.rate();
         let mut steal = Vec::new();
-        for view in slots {
+        for view in queues {
             let around = Around {
                 now,
                 options: &self.options,
                 freest,
-                rate: rate * self.selector.share(index(view.slot)),
+                rate: rate * self.selector.share(view.queue.index()),
             };
             let most = self
                 .watches
-                .entry(view.slot)
+                .entry(view.queue)
                 .or_default()
                 .look(view, &around);
             // With nobody to give them to they wait better in the kernel.
             if most > 0 && able {
-                steal.push((view.slot, most));
+                steal.push((view.queue, most));
             }
         }
         steal
     }
 
-    /// The shortest queue of a worker that has time, and its full share: one with less
-    /// is idle because it gets little.
-    fn freest(&self, now: Instant, slots: &[SlotView]) -> Option<u32> {
+    /// The shortest queue whose workers have time, and their full share: who has less
+    /// is idle because he gets little.
+    fn freest(&self, now: Instant, queues: &[QueueView]) -> Option<u32> {
         /// Who uses more of its core has none to spare, however short its queue.
         const SATURATED: f32 = 0.9;
-        let has_time = |view: &&SlotView| {
-            let watch = self.watches.get(&view.slot);
+        let has_time = |view: &&QueueView| {
+            let watch = self.watches.get(&view.queue);
             let whole = watch.is_none_or(|watch| watch.weight(now) == FULL);
             let spare = view.cpu.is_none_or(|cpu| cpu < SATURATED);
-            view.serves && !view.stopped && whole && spare
+            view.serves() && whole && spare
         };
-        slots.iter().filter(has_time).map(|view| view.queue).min()
+        queues.iter().filter(has_time).map(|view| view.length).min()
     }
 
-    fn wanted(&self, now: Instant, slots: &[SlotView]) -> Selector {
+    fn wanted(&self, now: Instant, queues: &[QueueView]) -> Selector {
         if !self.pace.spreads() {
             return Selector::primary();
         }
-        let older = slots
+        let older = queues
             .iter()
-            .any(|view| view.serves && view.age >= self.options.slow_start);
-        let mut entries = Vec::with_capacity(slots.len() + 1);
+            .any(|view| view.serving > 0 && view.age >= self.options.slow_start);
+        let mut entries = Vec::with_capacity(queues.len() + 1);
         entries.push((0, 0));
-        for view in slots {
+        for view in queues {
             let watched = self
                 .watches
-                .get(&view.slot)
+                .get(&view.queue)
                 .map_or(0, |watch| watch.weight(now));
             let grown = if older {
                 grown(view.age, self.options.slow_start)
             } else {
                 FULL
             };
-            let weight = watched.min(grown);
-            if view.serves && !view.stopped && weight > 0 {
-                entries.push((index(view.slot), weight));
+            let weight = watched.min(grown) * u32::from(view.serving);
+            if view.serves() && weight > 0 {
+                entries.push((view.queue.index(), weight));
             }
         }
         if entries.len() == 1 || entries.len() > Selector::MOST {
@@ -326,8 +363,8 @@ impl Spread {
     fn next_tick(
         &self,
         now: Instant,
-        slots: &[SlotView],
-        steal: &[(Slot, u32)],
+        queues: &[QueueView],
+        steal: &[(Queue, u32)],
     ) -> Option<Duration> {
         if !steal.is_empty() || self.watches.values().any(Watch::suspects) {
             return Some(SOON);
@@ -339,20 +376,13 @@ impl Spread {
         if self.pace.counts() {
             return Some(pace::WINDOW);
         }
-        let unattended = slots
-            .iter()
-            .any(|view| !view.serves || view.stopped || view.queue > 0);
+        let unattended = queues.iter().any(|view| !view.serves() || view.length > 0);
         let stragglers = self.stragglers_until.is_some_and(|until| now < until);
         (unattended && stragglers).then_some(STRAGGLERS)
     }
 }
 
-/// Where a slot's socket is in the group.
-fn index(slot: Slot) -> u32 {
-    slot.0.saturating_add(1)
-}
-
-/// The weight of a worker of that age: in quarters, so that the selector changes
+/// The weight of workers of that age: in quarters, so that the selector changes
 /// three times and not at every tick.
 fn grown(age: Duration, full: Duration) -> u32 {
     let quarter = (1..4u32).find(|quarter| age < full * *quarter / 4);

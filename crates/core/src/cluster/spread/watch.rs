@@ -1,8 +1,8 @@
-//! One slot's worker: whether it takes what is in its queue.
+//! One queue: whether its workers take what is in it.
 
 use std::time::{Duration, Instant};
 
-use super::{FULL, Options, SlotView};
+use super::{FULL, Options, QueueView};
 use crate::cluster::WorkerId;
 
 /// Looks that are closer together than this are one: ticks also come for other reasons.
@@ -44,14 +44,14 @@ enum Standing {
     },
 }
 
-/// What one look sees beside the slot itself.
+/// What one look sees beside the queue itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around<'a> {
     pub(super) now: Instant,
     pub(super) options: &'a Options,
     /// The shortest queue among workers that have their full share, and time.
     pub(super) freest: Option<u32>,
-    /// Connections a second that the kernel puts in this slot's queue.
+    /// Connections a second that the kernel puts in this queue.
     pub(super) rate: f64,
 }
 
@@ -98,10 +98,10 @@ impl Suspicion {
     }
 }
 
-/// What is remembered of a slot's worker.
+/// What is remembered of a queue and who has it.
 #[derive(Debug)]
 pub(super) struct Watch {
-    worker: Option<WorkerId>,
+    youngest: Option<WorkerId>,
     standing: Standing,
     suspicion: Option<Suspicion>,
     /// Rests so far; each doubles the next.
@@ -111,7 +111,7 @@ pub(super) struct Watch {
 impl Default for Watch {
     fn default() -> Self {
         Self {
-            worker: None,
+            youngest: None,
             standing: Standing::Fit,
             suspicion: None,
             rests: 0,
@@ -121,22 +121,22 @@ impl Default for Watch {
 
 impl Watch {
     /// Takes a look, and says how many connections are to be stolen at most.
-    pub(super) fn look(&mut self, view: &SlotView, around: &Around<'_>) -> u32 {
-        if self.worker != view.worker {
+    pub(super) fn look(&mut self, view: &QueueView, around: &Around<'_>) -> u32 {
+        if self.youngest != view.youngest {
             *self = Self::default();
-            self.worker = view.worker;
+            self.youngest = view.youngest;
         }
-        if !view.serves {
+        if view.serving == 0 {
             self.suspicion = None;
-            return if view.queue > 0 { u32::MAX } else { 0 };
+            return if view.length > 0 { u32::MAX } else { 0 };
         }
         self.stand_up(around.now, around.options);
         if self.rests() {
-            return view.queue;
+            return view.length;
         }
         if view.stopped || self.is_stuck(view, around) {
             self.rest(around.now, around.options);
-            return view.queue;
+            return view.length;
         }
         0
     }
@@ -164,25 +164,25 @@ impl Watch {
         self.rests += 1;
     }
 
-    /// Whether its queue did not shrink for too long although somebody else has time.
-    fn is_stuck(&mut self, view: &SlotView, around: &Around<'_>) -> bool {
+    /// Whether it did not shrink for too long although somebody else has time.
+    fn is_stuck(&mut self, view: &QueueView, around: &Around<'_>) -> bool {
         let others_have_time = around
             .freest
-            .is_some_and(|freest| freest.saturating_mul(8) <= view.queue);
-        if view.queue == 0 || !others_have_time {
+            .is_some_and(|freest| freest.saturating_mul(8) <= view.length);
+        if view.length == 0 || !others_have_time {
             self.suspicion = None;
             return false;
         }
         let now = around.now;
         let seen = self
             .suspicion
-            .get_or_insert_with(|| Suspicion::new(now, view.queue));
-        seen.look(now, view.queue);
+            .get_or_insert_with(|| Suspicion::new(now, view.length));
+        seen.look(now, view.length);
         let lasts = seen.last.saturating_duration_since(seen.since) >= around.options.stuck_after;
         let certain = seen.keeps_all(around.rate)
             || view.cpu.is_some_and(|cpu| cpu < HARDLY_RUNS)
             // Half full: soon the kernel drops what comes, and clients wait for a second.
-            || view.queue >= (view.queue_limit / 2).max(2);
+            || view.length >= (view.limit / 2).max(2);
         lasts && seen.looks >= if certain { LOOKS } else { MANY_LOOKS }
     }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use procession_core::cluster::primary::{Kind, ListenerId};
 use procession_core::cluster::protocol::Query;
-use procession_core::cluster::spread::When;
+use procession_core::cluster::spread::{Queue, When};
 use procession_core::cluster::{Slot, WorkerId};
 use procession_core::errno;
 use procession_core::ipc::internal::HandleKind;
 use tokio::io::unix::AsyncFd;
 
 use super::super::event::{Address, Event};
-use super::super::group::{Group, InSlot};
+use super::super::group::{AtQueue, Group};
 use super::super::sockets::{self, Bound, SocketFile};
 use super::{Arrival, Owner, hear};
 use procession_core::cluster::balance::Wants;
@@ -172,13 +172,13 @@ impl Listening {
         if let Some(group) = group {
             group.end(own.get_ref());
         }
-        let slots = group.iter().flat_map(|group| {
+        let queues = group.iter().flat_map(|group| {
             group
-                .slots()
-                .flat_map(move |slot| std::iter::from_fn(move || group.take_from(slot)))
+                .queues()
+                .flat_map(move |queue| std::iter::from_fn(move || group.take_from(queue)))
         });
         let ours = std::iter::from_fn(|| super::super::group::accept(own.get_ref()));
-        slots
+        queues
             .chain(ours)
             .take(LAST_SWEEP)
             .map(|(fd, peer)| (fd, peer.map(|peer| peer.ip())))
@@ -275,21 +275,21 @@ impl Owner {
         let Some((own, group)) = self.listeners.get_mut(&id).and_then(Listening::group_mut) else {
             return;
         };
-        let who = |slot| {
-            // An old worker of the place may still be on its way out.
-            let mut in_slot = running.iter().rev().filter(|(_, it)| it.slot == slot);
-            let (worker, it) = in_slot.next()?;
-            Some(in_slot_of(*worker, it, machine.serves(id, *worker), now))
+        let who = |queue| {
+            let at_queue = running.iter().filter(|(_, it)| Queue::of(it.slot) == queue);
+            at_queue
+                .map(|(worker, it)| at_queue_of(*worker, it, machine.serves(id, *worker), now))
+                .collect()
         };
         let steal = group.look(own, now, who);
         self.pass_on_what_is_seen(now);
-        for (slot, most) in steal {
+        for (queue, most) in steal {
             for _ in 0..most {
                 let room = self.machine.room(id);
                 let listener = self.listeners.get(&id).and_then(Listening::group);
                 let Some((fd, peer)) = listener
                     .filter(|_| room > 0)
-                    .and_then(|group| group.take_from(slot))
+                    .and_then(|group| group.take_from(queue))
                 else {
                     break;
                 };
@@ -329,8 +329,8 @@ impl Owner {
     }
 }
 
-fn in_slot_of(worker: WorkerId, it: &super::Running, serves: bool, now: Instant) -> InSlot<'_> {
-    InSlot {
+fn at_queue_of(worker: WorkerId, it: &super::Running, serves: bool, now: Instant) -> AtQueue<'_> {
+    AtQueue {
         worker,
         process: &it.process,
         serves: serves && !it.cannot_accept,

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use procession_core::cluster::primary::Seen;
+use procession_core::cluster::spread::Queue;
 use procession_core::cluster::{Slot, WorkerId};
 use procession_core::ipc::handles::Ticket;
 use procession_sys::Process;
@@ -130,11 +131,11 @@ impl Owner {
     /// Who is stopped, or rests because it was stuck, is given nothing.
     pub(super) fn pass_on_what_is_seen(&mut self, now: Instant) {
         let groups = self.listeners.values().filter_map(Listening::group);
-        let resting: BTreeSet<Slot> = groups.flat_map(|group| group.spread.resting()).collect();
+        let resting: BTreeSet<Queue> = groups.flat_map(|group| group.spread.resting()).collect();
         for (worker, running) in &self.running {
             let seen = if running.is_stopped {
                 Seen::Stopped
-            } else if resting.contains(&running.slot) {
+            } else if resting.contains(&Queue::of(running.slot)) {
                 Seen::Busy
             } else {
                 Seen::Running

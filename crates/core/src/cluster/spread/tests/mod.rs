@@ -62,6 +62,74 @@ fn one_slow_worker_slows_nobody_else() {
     }
 }
 
+/// Two workers to a queue, a millisecond a connection but for the last of them, warmed up.
+fn pairs(number: usize, last: u64, rate: f64) -> Simulation {
+    let mut services = vec![MS; number];
+    services[number - 1] = last;
+    let mut simulation = Simulation::shared(When::Always, &services, 2);
+    simulation.arrive(rate);
+    simulation.run(5 * S);
+    simulation.reset();
+    simulation
+}
+
+#[test]
+fn nobody_waits_behind_a_slow_or_stopped_worker_that_shares_its_queue() {
+    // Its neighbour has twice the work then, and needs a millisecond for each.
+    let soon = 5 * MS;
+    for number in [2, 4, 8] {
+        let rate = 150.0 * number as f64;
+        let mut quiet = pairs(number, MS, rate);
+        quiet.run(30 * S);
+        let (imbalance, served) = (quiet.imbalance(&all(number)), quiet.served());
+        assert!(imbalance <= 1.2, "{served:?}");
+        let others = all(number - 1);
+
+        let mut slow = pairs(number, 300 * MS, rate);
+        slow.run(30 * S);
+        let p99 = slow.p99(&others);
+        assert!(p99 <= soon, "{number}: {p99}");
+
+        let mut stopped = pairs(number, MS, rate);
+        stopped.stop(number - 1);
+        stopped.run(30 * S);
+        let p99 = stopped.p99(&others);
+        assert!(p99 <= soon, "{number}: {p99}");
+        assert_eq!((stopped.stolen, stopped.rested), (0, 0), "{number}");
+        assert!(stopped.unserved() <= 20 + number as u64);
+    }
+}
+
+#[test]
+fn what_waits_for_two_that_are_stopped_or_dead_is_taken_to_others() {
+    let mut simulation = pairs(6, MS, 900.0);
+    simulation.stop(2);
+    simulation.stop(3);
+    let lost = simulation.kill(0) + simulation.kill(1);
+    simulation.run(20 * S);
+    assert!(simulation.stolen > 0);
+    let longest = simulation.longest_wait();
+    assert!(longest <= 80 * MS, "{longest}");
+    // Left are what the stopped ones had accepted or were handed, and what is being served.
+    assert!(simulation.unserved() <= 40 + lost as u64);
+}
+
+#[test]
+fn a_queue_gets_as_much_as_it_has_workers() {
+    // Five workers: the last has a queue for itself.
+    let mut simulation = pairs(5, MS, 2_000.0);
+    simulation.run(50 * S);
+    let all = all(5);
+    let (imbalance, served) = (simulation.imbalance(&all), simulation.served());
+    assert!(imbalance <= 1.2, "{served:?}");
+    simulation.kill(0);
+    simulation.run(S);
+    simulation.reset();
+    simulation.run(50 * S);
+    let (imbalance, served) = (simulation.imbalance(&all[1..]), simulation.served());
+    assert!(imbalance <= 1.2, "{served:?}");
+}
+
 #[test]
 fn a_worker_that_is_fast_again_gets_its_share_again() {
     let mut simulation = running(When::Always, &[MS, MS, MS, 50 * MS], 1_600.0);
@@ -252,7 +320,7 @@ fn a_new_worker_starts_slowly_and_a_slot_that_is_gone_is_emptied() {
     for _ in 0..5 {
         simulation.straggler(2);
         simulation.run(200 * MS);
-        assert!(simulation.workers[2].queue.is_empty());
+        assert!(simulation.queues[2].is_empty());
     }
 }
 
@@ -266,7 +334,7 @@ fn a_straggler_is_fetched_while_nothing_else_happens() {
         assert_eq!(simulation.selector(), &Selector::primary());
         simulation.straggler(1);
         simulation.run(2 * S);
-        assert!(simulation.workers[1].queue.is_empty(), "{when:?}");
+        assert!(simulation.queues[1].is_empty(), "{when:?}");
         simulation.run(120 * S);
         assert!(simulation.asleep(), "{when:?}");
     }
@@ -359,14 +427,14 @@ fn the_rate_is_known_well_enough() {
     }
 }
 
-fn view(slot: u32) -> SlotView {
-    SlotView {
-        slot: Slot(slot),
-        worker: Some(WorkerId(slot + 1)),
-        serves: true,
+fn view(queue: u32) -> QueueView {
+    QueueView {
+        queue: Queue(queue),
+        youngest: Some(WorkerId(queue + 1)),
+        serving: 1,
         stopped: false,
-        queue: 0,
-        queue_limit: 511,
+        length: 0,
+        limit: 511,
         cpu: None,
         age: Duration::from_secs(60),
     }
@@ -381,52 +449,52 @@ fn start() -> Instant {
 fn the_selector_is_told_once_and_leaves_out_who_does_not_serve() {
     let now = start();
     let mut spread = Spread::new(When::Always, Options::default(), now);
-    let mut slots: Vec<SlotView> = (0..4).map(view).collect();
-    slots[2].serves = false;
-    let decision = spread.tick(now, &slots, 0);
+    let mut queues: Vec<QueueView> = (0..4).map(view).collect();
+    queues[2].serving = 0;
+    let decision = spread.tick(now, &queues, 0);
     let entries = [(0, 27), (1, FULL), (2, FULL), (4, FULL)];
     assert_eq!(decision.selector.unwrap().entries(), entries);
     assert!((spread.selector().share(0) - 0.125).abs() < 0.003);
-    let again = spread.tick(now + Duration::from_millis(100), &slots, 0);
+    let again = spread.tick(now + Duration::from_millis(100), &queues, 0);
     assert_eq!(again.selector, None);
-    slots[0].stopped = true;
-    slots[0].queue = 9;
-    slots[2].queue = 3;
-    let decision = spread.tick(now + Duration::from_millis(200), &slots, 0);
-    assert_eq!(decision.steal, [(Slot(0), 9), (Slot(2), u32::MAX)]);
+    queues[0].stopped = true;
+    queues[0].length = 9;
+    queues[2].length = 3;
+    let decision = spread.tick(now + Duration::from_millis(200), &queues, 0);
+    assert_eq!(decision.steal, [(Queue(0), 9), (Queue(2), u32::MAX)]);
     assert_eq!(decision.next_tick, Some(SOON));
     assert_eq!(
         decision.selector.unwrap().entries()[1..],
         [(2, FULL), (4, FULL)]
     );
-    assert_eq!(spread.resting().collect::<Vec<_>>(), [Slot(0)]);
+    assert_eq!(spread.resting().collect::<Vec<_>>(), [Queue(0)]);
 }
 
 #[test]
 fn more_workers_than_a_program_can_name_are_handed_over_to() {
     let now = start();
     let mut spread = Spread::new(When::Always, Options::default(), now);
-    let slots: Vec<SlotView> = (0..511).map(view).collect();
-    let decision = spread.tick(now, &slots, 0);
+    let queues: Vec<QueueView> = (0..511).map(view).collect();
+    let decision = spread.tick(now, &queues, 0);
     assert_eq!(decision.selector.unwrap().entries().len(), Selector::MOST);
-    let slots: Vec<SlotView> = (0..512).map(view).collect();
-    let decision = spread.tick(now, &slots, 0);
+    let queues: Vec<QueueView> = (0..512).map(view).collect();
+    let decision = spread.tick(now, &queues, 0);
     assert_eq!(decision.selector, Some(Selector::primary()));
 }
 
 prop_compose! {
-    fn any_view(slot: u32)(
-        worker in any::<Option<u32>>(),
-        serves in any::<bool>(),
+    fn any_view(queue: u32)(
+        youngest in any::<Option<u32>>(),
+        serving in prop_oneof![0..3_u16, any::<u16>()],
         stopped in any::<bool>(),
-        queue in prop_oneof![Just(0), 0..9_u32, any::<u32>()],
-        queue_limit in prop_oneof![Just(511), any::<u32>()],
+        length in prop_oneof![Just(0), 0..9_u32, any::<u32>()],
+        limit in prop_oneof![Just(511), any::<u32>()],
         cpu in any::<Option<f32>>(),
         age in 0..9_000_u64,
-    ) -> SlotView {
-        let worker = worker.map(|id| WorkerId(id % 3));
+    ) -> QueueView {
+        let youngest = youngest.map(|id| WorkerId(id % 3));
         let age = if age > 8_000 { Duration::MAX } else { Duration::from_millis(age) };
-        SlotView { slot: Slot(slot), worker, serves, stopped, queue, queue_limit, cpu, age }
+        QueueView { queue: Queue(queue), youngest, serving, stopped, length, limit, cpu, age }
     }
 }
 
@@ -444,22 +512,22 @@ proptest! {
         let mut spread = Spread::new(when, Options::default(), now);
         for (gap, arrived, (a, b, c)) in steps {
             now += Duration::from_millis(gap);
-            let slots = [a, b, c];
-            let decision = spread.tick(now, &slots, arrived);
-            let able = |slot: &SlotView| slot.serves && !slot.stopped;
-            for (slot, most) in &decision.steal {
-                let seen = slots.iter().find(|view| view.slot == *slot).unwrap();
-                prop_assert!(*most > 0 && seen.queue > 0);
-                prop_assert!(slots.iter().any(able), "stolen for nobody");
-                let resting = spread.resting().any(|at| at == *slot);
+            let queues = [a, b, c];
+            let decision = spread.tick(now, &queues, arrived);
+            let able = |view: &QueueView| view.serving > 0 && !view.stopped;
+            for (queue, most) in &decision.steal {
+                let seen = queues.iter().find(|view| view.queue == *queue).unwrap();
+                prop_assert!(*most > 0 && seen.length > 0);
+                prop_assert!(queues.iter().any(able), "stolen for nobody");
+                let resting = spread.resting().any(|at| at == *queue);
                 prop_assert!(!able(seen) || resting);
             }
             let entries = spread.selector().entries();
             prop_assert!(entries[0].0 == 0);
             prop_assert!(entries.iter().all(|(_, weight)| *weight > 0));
             for (index, _) in &entries[1..] {
-                let seen = &slots[*index as usize - 1];
-                prop_assert!(able(seen) && !spread.resting().any(|at| at == seen.slot));
+                let seen = &queues[*index as usize - 1];
+                prop_assert!(able(seen) && !spread.resting().any(|at| at == seen.queue));
             }
             prop_assert!(spread.rate().is_finite());
             prop_assert!(decision.next_tick.is_some() || entries.len() == 1);

@@ -3,12 +3,12 @@
 use super::super::*;
 use super::{start, view};
 
-/// Two workers; the second is looked at.
+/// Two queues; the second is looked at.
 struct Looks {
     epoch: Instant,
     at: Instant,
     spread: Spread,
-    slots: Vec<SlotView>,
+    queues: Vec<QueueView>,
 }
 
 impl Looks {
@@ -18,23 +18,23 @@ impl Looks {
             epoch: now,
             at: now,
             spread: Spread::new(when, Options::default(), now),
-            slots: vec![view(0), view(1)],
+            queues: vec![view(0), view(1)],
         }
     }
 
     fn after(&mut self, ms: u64, arrived: u64) -> Decision {
         self.at += Duration::from_millis(ms);
-        self.spread.tick(self.at, &self.slots, arrived)
+        self.spread.tick(self.at, &self.queues, arrived)
     }
 
     /// How long it takes with this queue, from the first look, until it rests.
     fn rests_after(&mut self, queue: u32) -> Option<u128> {
         self.after(100, 0);
-        self.slots[1].queue = queue;
+        self.queues[1].length = queue;
         let first = self.at;
         for _ in 0..50 {
             self.after(20, 0);
-            if self.spread.resting().any(|slot| slot == Slot(1)) {
+            if self.spread.resting().any(|queue| queue == Queue(1)) {
                 return Some((self.at - first).as_millis() - 20);
             }
         }
@@ -46,10 +46,10 @@ impl Looks {
 fn other_signs_make_it_quicker() {
     assert_eq!(Looks::new(When::Always).rests_after(3), Some(220));
     let mut idle = Looks::new(When::Always);
-    idle.slots[1].cpu = Some(0.01);
+    idle.queues[1].cpu = Some(0.01);
     assert_eq!(idle.rests_after(3), Some(40));
     let mut working = Looks::new(When::Always);
-    working.slots[1].cpu = Some(0.6);
+    working.queues[1].cpu = Some(0.6);
     assert_eq!(working.rests_after(3), Some(220));
     assert_eq!(Looks::new(When::Always).rests_after(256), Some(40));
 }
@@ -67,7 +67,7 @@ fn few_connections_prove_nothing_by_coming() {
 #[test]
 fn two_looks_are_no_proof_however_far_apart() {
     let mut looks = Looks::new(When::Always);
-    looks.slots[1].queue = 300;
+    looks.queues[1].length = 300;
     for _ in 0..2 {
         looks.after(900, 0);
         assert_eq!(looks.spread.resting().count(), 0);
@@ -80,7 +80,7 @@ fn two_looks_are_no_proof_however_far_apart() {
 fn a_queue_that_shrinks_once_is_served() {
     let mut looks = Looks::new(When::Always);
     for round in 0..40 {
-        looks.slots[1].queue = if round % 5 == 4 { 2 } else { 9 };
+        looks.queues[1].length = if round % 5 == 4 { 2 } else { 9 };
         looks.after(20, 0);
     }
     assert_eq!(looks.spread.resting().count(), 0);
@@ -89,17 +89,17 @@ fn a_queue_that_shrinks_once_is_served() {
 #[test]
 fn nobody_rests_while_nobody_else_has_time() {
     let mut queued = Looks::new(When::Always);
-    queued.slots[0].queue = 1;
+    queued.queues[0].length = 1;
     assert_eq!(queued.rests_after(7), None);
     let mut saturated = Looks::new(When::Always);
-    saturated.slots[0].cpu = Some(0.97);
+    saturated.queues[0].cpu = Some(0.97);
     assert_eq!(saturated.rests_after(400), None);
     // Who comes back from a rest has time because it gets little.
     let mut back = Looks::new(When::Always);
     for rest in [100, 200, 400] {
-        back.slots[0].stopped = true;
+        back.queues[0].stopped = true;
         back.after(20, 0);
-        back.slots[0].stopped = false;
+        back.queues[0].stopped = false;
         back.after(rest, 0);
     }
     assert_eq!(
@@ -113,9 +113,9 @@ fn nobody_rests_while_nobody_else_has_time() {
 fn rests_double_and_good_conduct_is_remembered() {
     let mut looks = Looks::new(When::Always);
     let rest = |looks: &mut Looks| {
-        looks.slots[1].stopped = true;
+        looks.queues[1].stopped = true;
         looks.after(20, 1);
-        looks.slots[1].stopped = false;
+        looks.queues[1].stopped = false;
         let began = looks.at;
         while looks.spread.resting().count() > 0 {
             looks.after(20, 1);
@@ -139,11 +139,11 @@ fn rests_double_and_good_conduct_is_remembered() {
 #[test]
 fn a_replacement_is_not_blamed_for_its_predecessor() {
     let mut looks = Looks::new(When::Always);
-    looks.slots[1].stopped = true;
+    looks.queues[1].stopped = true;
     looks.after(20, 0);
-    assert_eq!(looks.spread.resting().collect::<Vec<_>>(), [Slot(1)]);
-    looks.slots[1] = view(1);
-    looks.slots[1].worker = Some(WorkerId(7));
+    assert_eq!(looks.spread.resting().collect::<Vec<_>>(), [Queue(1)]);
+    looks.queues[1] = view(1);
+    looks.queues[1].youngest = Some(WorkerId(7));
     let decision = looks.after(20, 0);
     assert_eq!(
         decision.selector.unwrap().entries()[1..],
@@ -154,8 +154,8 @@ fn a_replacement_is_not_blamed_for_its_predecessor() {
 #[test]
 fn when_all_are_young_none_is_spared() {
     let mut looks = Looks::new(When::Always);
-    looks.slots[0].age = Duration::from_secs(2);
-    looks.slots[1].age = Duration::ZERO;
+    looks.queues[0].age = Duration::from_secs(2);
+    looks.queues[1].age = Duration::ZERO;
     let decision = looks.after(20, 0);
     assert_eq!(
         decision.selector.unwrap().entries()[1..],
@@ -178,8 +178,8 @@ fn what_waited_at_the_primary_when_the_kernel_took_over_counts_once() {
 #[test]
 fn connections_that_wait_elsewhere_keep_it_awake() {
     let mut looks = Looks::new(When::Always);
-    looks.slots[1].queue = 1;
-    looks.slots[0].queue = 1;
+    looks.queues[1].length = 1;
+    looks.queues[0].length = 1;
     while looks.at < looks.epoch + Duration::from_secs(20) {
         assert!(looks.after(250, 0).next_tick.is_some());
     }

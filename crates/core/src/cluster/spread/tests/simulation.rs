@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::super::{Mode, Options, Selector, SlotView, Spread, When};
+use super::super::{Mode, Options, Queue, QueueView, Selector, Spread, When};
 use crate::cluster::balance::{Balance, Incoming, Load, Policy};
 use crate::cluster::{Slot, WorkerId};
 
@@ -25,8 +25,6 @@ pub(super) struct Connection {
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     id: u32,
-    /// Connections in its socket, which outlives it.
-    pub(super) queue: VecDeque<Connection>,
     channel: VecDeque<Connection>,
     batch: VecDeque<Connection>,
     pub(super) alive: bool,
@@ -68,6 +66,10 @@ pub(super) struct Simulation {
     pub(super) spread: Spread,
     selector: Selector,
     pub(super) workers: Vec<Worker>,
+    /// How many workers have a queue together.
+    sharing: usize,
+    /// Connections in the workers' sockets, which outlive them.
+    pub(super) queues: Vec<VecDeque<Connection>>,
     primary: VecDeque<Connection>,
     arrived: u64,
     balance: Box<dyn Balance>,
@@ -93,8 +95,13 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     pub(super) fn new(when: When, services: &[u64]) -> Self {
+        Self::shared(when, services, 1)
+    }
+
+    /// As many workers have a queue together.
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    pub(super) fn shared(when: When, services: &[u64], sharing: usize) -> Self {
         let epoch = Instant::now();
         let mut simulation = Self {
             now: 0,
@@ -103,6 +110,8 @@ impl Simulation {
             spread: Spread::new(when, Options::default(), epoch),
             selector: Selector::primary(),
             workers: Vec::new(),
+            sharing,
+            queues: Vec::new(),
             primary: VecDeque::new(),
             arrived: 0,
             balance: Policy::LeastBusy.balance(1),
@@ -133,7 +142,6 @@ impl Simulation {
     pub(super) fn add(&mut self, service: u64) {
         self.workers.push(Worker {
             id: 0,
-            queue: VecDeque::new(),
             channel: VecDeque::new(),
             batch: VecDeque::new(),
             alive: false,
@@ -147,6 +155,8 @@ impl Simulation {
             free_since: 0,
             served: 0,
         });
+        let queues = self.workers.len().div_ceil(self.sharing);
+        self.queues.resize_with(queues, VecDeque::new);
         self.start(self.workers.len() - 1);
     }
 
@@ -294,7 +304,7 @@ impl Simulation {
             }
             pick -= weight;
         };
-        let Some(slot) = (index as usize).checked_sub(1) else {
+        let Some(queue) = (index as usize).checked_sub(1) else {
             self.arrived += 1;
             self.primary.push_back(connection);
             self.hand_over();
@@ -303,14 +313,28 @@ impl Simulation {
             }
             return;
         };
-        let worker = &mut self.workers[slot];
-        if worker.queue.len() >= QUEUE_LIMIT {
+        if self.queues[queue].len() >= QUEUE_LIMIT {
             self.dropped += 1;
             let Connection { client, came } = connection;
             return self.after(S, Event::Retry { client, came });
         }
-        worker.queue.push_back(connection);
-        self.wake(slot);
+        self.queues[queue].push_back(connection);
+        self.wake_all_at(queue);
+    }
+
+    fn wake_all_at(&mut self, queue: usize) {
+        // Who of them is there first takes it.
+        let at = self.at(queue);
+        let first = usize::try_from(self.word()).unwrap() % at.len();
+        for slot in at.clone().skip(first).chain(at.take(first)) {
+            self.wake(slot);
+        }
+    }
+
+    /// Who has this queue.
+    fn at(&self, queue: usize) -> std::ops::Range<usize> {
+        let first = queue * self.sharing;
+        first..(first + self.sharing).min(self.workers.len())
     }
 
     fn wake(&mut self, slot: usize) {
@@ -328,7 +352,9 @@ impl Simulation {
             return;
         }
         if worker.batch.is_empty() {
-            worker.batch.extend(worker.queue.drain(..));
+            worker
+                .batch
+                .extend(self.queues[slot / self.sharing].drain(..));
             worker.batch.extend(worker.channel.drain(..));
             if worker.unconfirmed > 0 {
                 self.sequence += 1;
@@ -356,7 +382,7 @@ impl Simulation {
     }
 
     fn hand_over(&mut self) {
-        let resting: Vec<Slot> = match self.primary.is_empty() {
+        let resting: Vec<Queue> = match self.primary.is_empty() {
             true => return,
             false => self.spread.resting().collect(),
         };
@@ -364,7 +390,8 @@ impl Simulation {
             let mut loads = Vec::with_capacity(self.workers.len());
             for (at, worker) in self.workers.iter().enumerate() {
                 let slot = Slot(u32::try_from(at).unwrap());
-                if worker.alive && worker.unconfirmed < DEPTH && !resting.contains(&slot) {
+                let queue = Queue(u32::try_from(at / self.sharing).unwrap());
+                if worker.alive && worker.unconfirmed < DEPTH && !resting.contains(&queue) {
                     let mut load = Load::new(WorkerId(worker.id), slot);
                     load.in_flight = worker.unconfirmed;
                     load.free_since = worker.free_since;
@@ -383,32 +410,41 @@ impl Simulation {
         }
     }
 
-    fn views(&mut self) -> Vec<SlotView> {
+    fn views(&mut self) -> Vec<QueueView> {
         let span = self.now - self.last_cpu;
         let measured = span >= 100 * MS;
         let now = self.now;
-        let view = |(at, worker): (usize, &mut Worker)| {
-            let used = (worker.busy - worker.busy_before) as f32 / span.max(1) as f32;
-            if measured {
-                worker.busy_before = worker.busy;
-            }
-            SlotView {
-                slot: Slot(u32::try_from(at).unwrap()),
-                worker: worker.alive.then_some(WorkerId(worker.id)),
-                serves: worker.alive,
-                stopped: self.sees_stops && worker.stopped && !worker.queue.is_empty(),
-                queue: u32::try_from(worker.queue.len()).unwrap(),
-                queue_limit: u32::try_from(QUEUE_LIMIT).unwrap(),
-                cpu: (self.knows_cpu && span >= 20 * MS).then_some(used),
-                age: match worker.born {
-                    0 => Duration::MAX / 8,
-                    born => Duration::from_micros(now - born),
+        let cpu = |worker: &Worker| (worker.busy - worker.busy_before) as f32 / span.max(1) as f32;
+        let view = |(at, queue): (usize, &VecDeque<Connection>)| {
+            let who = &self.workers[self.at(at)];
+            let alive = || who.iter().filter(|worker| worker.alive);
+            let stops = |worker: &Worker| self.sees_stops && worker.stopped && !queue.is_empty();
+            let running = alive().filter(|worker| !stops(worker)).count();
+            let all = alive().count();
+            let stopped = all > 0 && running == 0;
+            QueueView {
+                queue: Queue(u32::try_from(at).unwrap()),
+                youngest: alive().map(|worker| WorkerId(worker.id)).max(),
+                serving: u16::try_from(if stopped { all } else { running }).unwrap(),
+                stopped,
+                length: u32::try_from(queue.len()).unwrap(),
+                limit: u32::try_from(QUEUE_LIMIT).unwrap(),
+                cpu: alive()
+                    .map(cpu)
+                    .reduce(f32::max)
+                    .filter(|_| self.knows_cpu && span >= 20 * MS),
+                age: match alive().map(|worker| worker.born).min() {
+                    Some(born) if born > 0 => Duration::from_micros(now - born),
+                    _ => Duration::MAX / 8,
                 },
             }
         };
-        let views = self.workers.iter_mut().enumerate().map(view).collect();
+        let views = self.queues.iter().enumerate().map(view).collect();
         if measured {
             self.last_cpu = now;
+            for worker in &mut self.workers {
+                worker.busy_before = worker.busy;
+            }
         }
         views
     }
@@ -428,8 +464,8 @@ impl Simulation {
         if let Some(selector) = decision.selector {
             self.selector = selector;
         }
-        for (slot, most) in decision.steal {
-            let queue = &mut self.workers[slot.0 as usize].queue;
+        for (queue, most) in decision.steal {
+            let queue = &mut self.queues[queue.0 as usize];
             let number = queue.len().min(most as usize);
             self.stolen += number as u64;
             self.primary.extend(queue.drain(..number));
@@ -456,15 +492,15 @@ impl Simulation {
         &self.selector
     }
 
-    /// A handshake that began under an earlier selector ends in this slot's queue.
-    pub(super) fn straggler(&mut self, slot: usize) {
+    /// A handshake that began under an earlier selector ends in this queue.
+    pub(super) fn straggler(&mut self, queue: usize) {
         self.came += 1;
         let connection = Connection {
             client: None,
             came: self.now,
         };
-        self.workers[slot].queue.push_back(connection);
-        self.wake(slot);
+        self.queues[queue].push_back(connection);
+        self.wake_all_at(queue);
     }
 
     pub(super) fn longest_wait(&self) -> u64 {
