@@ -18,7 +18,7 @@ pub enum Policy {
     /// Least busy while connections are few, spread while they are many.
     #[default]
     Auto,
-    /// One listener a worker; the kernel spreads.
+    /// One listener for two workers; the kernel spreads.
     Spread,
     /// The worker with the least unconfirmed.
     LeastBusy,
