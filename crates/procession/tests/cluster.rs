@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use procession::child_process::{Command, Signal};
 use procession::cluster::{Control, End, Event, Policy, Primary, Spec, WorkerId};
-use procession_testkit::leaks::Oracle;
+use procession_testkit::leaks::{Oracle, listening_on};
 use support::{scene, tagged};
 
 /// The exit code of a subject that its primary told to leave.
@@ -286,18 +286,6 @@ fn it_grows_and_shrinks() {
         }
         stop(primary, &control).await;
     });
-}
-
-/// How many sockets listen on a port.
-fn listening_on(port: u16) -> usize {
-    const LISTEN: &str = "0A";
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_one = |row: &&str| {
-        let mut columns = row.split_whitespace().skip(1);
-        let at = columns.next().unwrap_or_default();
-        at.ends_with(&format!(":{port:04X}")) && columns.nth(1) == Some(LISTEN)
-    };
-    table.lines().filter(is_one).count()
 }
 
 #[test]

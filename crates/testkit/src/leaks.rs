@@ -60,6 +60,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use exclusive::{Exclusive, exclusive};
+pub use listeners::listening_on;
 use processes::{Identity, Process};
 pub use report::{Found, Leak};
 pub use snapshot::Snapshot;

@@ -21,6 +21,14 @@ pub(super) fn by_inode() -> BTreeMap<u64, String> {
     listeners
 }
 
+/// How many sockets listen on a TCP port, whoever has them.
+#[must_use]
+pub fn listening_on(port: u16) -> usize {
+    let names = [format!("tcp port {port}"), format!("tcp6 port {port}")];
+    let all = by_inode();
+    all.values().filter(|name| names.contains(name)).count()
+}
+
 /// The inode in the target of a descriptor's link, `socket:[INODE]`.
 pub(super) fn inode(target: &str) -> Option<u64> {
     target
