@@ -15,9 +15,10 @@ use std::time::Duration;
 use facts::skip;
 use procession::child_process::{Command, Event, Exit, Stdio};
 use procession::ipc::{
-    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Serialization, blocking,
+    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Sender, Serialization, blocking,
 };
 use procession_testkit::leaks::Oracle;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use support::{scene, tagged};
 
@@ -385,6 +386,78 @@ fn the_first_message_may_be_longer_than_the_socket_takes() {
         for text in [&*long, "short"] {
             let came: String = other.rx.recv().await.unwrap().unwrap().decode().unwrap();
             assert!(came == text, "{} bytes came", came.len());
+        }
+    });
+}
+
+/// A large message is read to where it stays, and what follows it may come in the same read.
+#[test]
+fn handles_between_large_messages_arrive_with_theirs() {
+    const LENGTHS: [usize; 5] = [300_000, 20_000, 2_500_000, 10, 300_001];
+    in_both(async |_, serialization| {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let limits = Limits::default();
+        let mut channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut end = blocking::Channel::new(theirs, serialization, limits, "async".into());
+            while let Some(mut message) = end.recv().unwrap() {
+                match message.take_handle() {
+                    Some(handle) => end
+                        .send_with_handle(&message.decode::<String>().unwrap(), handle)
+                        .unwrap(),
+                    None => end.forward(&message).unwrap(),
+                }
+            }
+        });
+        let sender = channel.tx.clone();
+        let sending = tokio::spawn(async move {
+            let mut addresses = Vec::new();
+            for length in LENGTHS {
+                sender.send(&"x".repeat(length)).await.unwrap();
+                let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+                addresses.push(udp.local_addr().unwrap());
+                let short = "y".repeat(length / 100);
+                sender.send_with_handle(&short, udp).await.unwrap();
+            }
+            addresses
+        });
+        let mut came = Vec::new();
+        for length in LENGTHS {
+            for (letter, length, has_handle) in [("x", length, false), ("y", length / 100, true)] {
+                let mut message = channel.rx.recv().await.unwrap().unwrap();
+                let text: String = message.decode().unwrap();
+                assert!(text == letter.repeat(length), "{} of {length}", text.len());
+                let handle = message.take_handle();
+                assert_eq!(handle.is_some(), has_handle);
+                if let Some(Handle::UdpSocket(udp)) = handle {
+                    came.push(udp.local_addr().unwrap());
+                }
+            }
+        }
+        assert_eq!(came, sending.await.unwrap());
+        channel.disconnect().await;
+        thread.join().unwrap();
+    });
+}
+
+/// It would be written into the same memory.
+#[test]
+fn a_value_may_send_another_while_it_is_written() {
+    struct Nested(Sender);
+
+    impl Serialize for Nested {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.try_send("inner").unwrap();
+            serializer.serialize_str("outer")
+        }
+    }
+
+    in_both(async |_, serialization| {
+        let (one, mut other) = Channel::pair(serialization).unwrap();
+        one.tx.send(&Nested(one.tx.clone())).await.unwrap();
+        for text in ["inner", "outer"] {
+            let came: String = other.rx.recv().await.unwrap().unwrap().decode().unwrap();
+            assert_eq!(came, text);
         }
     });
 }

@@ -1,6 +1,7 @@
 //! Pipes, sockets and waiting for them; safe wrappers that retry `EINTR`.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -77,9 +78,10 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for huge pages for what a large buffer has not been written to yet. A hint.
-pub fn prefer_huge_pages(buffer: &mut Vec<u8>) {
-    os::prefer_huge_pages(buffer.spare_capacity_mut());
+/// Asks for huge pages where a large buffer has not been written to yet. A hint; a small
+/// buffer costs nothing.
+pub fn prefer_huge_pages(room: &mut [MaybeUninit<u8>]) {
+    os::prefer_huge_pages(room);
 }
 
 /// Reads once, again on `EINTR`.

@@ -41,7 +41,7 @@ mod os;
 
 pub use channel::{
     Received, SendAgain, channel_pair, forbid_handles, receive, receive_plain, receive_waiting,
-    send, send_again, send_vectored, send_waiting,
+    send, send_again, send_vectored, send_waiting, small_channel_pair,
 };
 pub use detached::{channel_pair_like, fork_detached, replace_inherited};
 pub use fd_kind::{FdKind, fd_kind};

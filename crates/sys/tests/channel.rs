@@ -14,7 +14,7 @@ use std::{env, thread};
 use procession_sys::{
     FdKind, Received, SendAgain, channel_pair, dev_null, fd_kind, forbid_handles, pipe_pair,
     receive, receive_plain, receive_waiting, send, send_again, send_vectored, send_waiting,
-    set_nonblocking,
+    set_nonblocking, small_channel_pair,
 };
 use rustix::io::FdFlags;
 use rustix::net::{
@@ -400,12 +400,17 @@ fn waiting_reads_and_writes_wait_on_either_kind_of_socket() {
 }
 
 #[test]
-fn both_ends_are_closed_by_exec_and_have_nodes_buffers() {
-    let (here, there) = channel_pair().unwrap();
-    for end in [&here, &there] {
-        assert_eq!(rustix::io::fcntl_getfd(end).unwrap(), FdFlags::CLOEXEC);
-        let size = rustix::net::sockopt::socket_send_buffer_size(end).unwrap();
-        assert!([65_536, 131_072].contains(&size), "{size}");
-        assert_eq!(fd_kind(end.as_fd()).unwrap(), FdKind::UnixStream);
+fn both_ends_are_closed_by_exec_and_have_their_buffers() {
+    for (pair, asked) in [
+        (channel_pair(), 208 * 1024),
+        (small_channel_pair(), 64 * 1024),
+    ] {
+        let (here, there) = pair.unwrap();
+        for end in [&here, &there] {
+            assert_eq!(rustix::io::fcntl_getfd(end).unwrap(), FdFlags::CLOEXEC);
+            let size = rustix::net::sockopt::socket_send_buffer_size(end).unwrap();
+            assert!([asked, 2 * asked].contains(&size), "{size}");
+            assert_eq!(fd_kind(end.as_fd()).unwrap(), FdKind::UnixStream);
+        }
     }
 }

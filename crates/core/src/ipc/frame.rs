@@ -2,12 +2,17 @@
 //!
 //! `json` ends a message with a newline; `advanced` begins it with its length.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Serialization;
 
 /// The bytes of a length in `advanced`: a big-endian `u32` that does not count itself.
 const LENGTH: usize = 4;
+
+/// From so many bytes on the rest of a message is read to where it is to stay.
+const LARGE: usize = 16 * 1024;
 
 /// A message longer than the limit of its reader, or than its framing can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +25,9 @@ pub struct FrameTooLong {
 /// Cuts what was read into messages.
 ///
 /// Holds no socket: feed it whatever was read, then take frames until there is
-/// none. The memory it holds follows what arrived, never what a peer claims,
-/// and is given back whenever no half message is held.
+/// none. The memory it asks for follows what arrived, never what a peer claims (twice as much,
+/// or sixteen times where the message before was as long), and is given back whenever no
+/// half message is held.
 ///
 /// Frames that were fed together share one allocation: a frame that is kept
 /// keeps it whole.
@@ -38,6 +44,8 @@ pub struct Framer {
     whole: Option<Bytes>,
     /// Whether a whole message has come.
     begun: bool,
+    /// How long the last message was: the next may be as long.
+    last: usize,
 }
 
 impl Framer {
@@ -51,6 +59,7 @@ impl Framer {
             limit: max_frame,
             whole: None,
             begun: false,
+            last: 0,
         }
     }
 
@@ -63,6 +72,9 @@ impl Framer {
             // Cut from the buffer it would take two pieces of memory.
             self.whole = Some(Bytes::copy_from_slice(message));
         } else {
+            if self.buffer.is_empty() && self.is_beginning(bytes) {
+                self.buffer.reserve(self.worth(bytes));
+            }
             self.buffer.extend_from_slice(bytes);
         }
     }
@@ -83,12 +95,51 @@ impl Framer {
         message.filter(|message| message.len() <= self.limit)
     }
 
-    /// Where bytes can be read into when no whole message is left; what is added there counts as fed.
-    ///
-    /// Saves a copy while a large message is under way. Reserve in step with
-    /// what has come: the block lives as long as any frame cut from it.
+    /// What is held. What is added there counts as fed.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// Where the rest of a large message is best read to, if one is under way and no whole
+    /// one is left: there is room behind what is held, and what is added counts as fed.
+    ///
+    /// Room that had to be made is shown to `made` first.
+    pub fn rest(&mut self, made: impl FnOnce(&mut [MaybeUninit<u8>])) -> Option<&mut BytesMut> {
+        let held = self.buffer.len();
+        if held < LARGE {
+            return None;
+        }
+        if held == self.buffer.capacity() {
+            self.buffer.reserve(self.worth(&self.buffer) - held);
+            made(self.buffer.spare_capacity_mut());
+        }
+        Some(&mut self.buffer)
+    }
+
+    /// Whether these bytes are the beginning of one large message.
+    fn is_beginning(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= LARGE
+            && match self.serialization {
+                Serialization::Json => memchr::memchr(b'\n', bytes).is_none(),
+                Serialization::Advanced => said(bytes) > bytes.len(),
+            }
+    }
+
+    /// The memory that the beginning of a message is worth, in bytes.
+    ///
+    /// It grows with what came, and faster where a message as long as that came before.
+    fn worth(&self, held: &[u8]) -> usize {
+        let (factor, all) = match self.serialization {
+            Serialization::Json if self.last < held.len() => (2, usize::MAX),
+            // The numbers in it may have more digits than last time.
+            Serialization::Json => (16, self.last + self.last / 32 + 1),
+            Serialization::Advanced => match said(held) {
+                all if all <= self.last + LENGTH => (16, all),
+                all => (2, all),
+            },
+        };
+        // One more: a read that fills its room cannot know that it was the last.
+        (held.len() * factor).min(all.saturating_add(1))
     }
 
     /// Takes the next whole message, without its newline or length.
@@ -104,7 +155,10 @@ impl Framer {
             (None, Serialization::Advanced) => self.next_counted()?,
             (whole, _) => whole,
         };
-        self.begun |= frame.is_some();
+        if let Some(frame) = &frame {
+            self.begun = true;
+            self.last = frame.len();
+        }
         Ok(frame)
     }
 
@@ -172,12 +226,25 @@ impl Framer {
 
     /// Takes that much from the front; with the last byte the memory goes too.
     fn take(&mut self, length: usize) -> BytesMut {
-        if length == self.buffer.len() {
+        if length == self.buffer.len() && length < self.buffer.capacity() / 4 {
+            // Longer ones were expected; it is not to keep their memory.
+            let buffer = std::mem::take(&mut self.buffer);
+            BytesMut::from(&*buffer)
+        } else if length == self.buffer.len() {
             std::mem::take(&mut self.buffer)
         } else {
             self.buffer.split_to(length)
         }
     }
+}
+
+/// How long a frame of `advanced` says it is, its length included.
+fn said(bytes: &[u8]) -> usize {
+    let length = bytes
+        .first_chunk()
+        .map(|length| u32::from_be_bytes(*length));
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    length.unwrap_or(usize::MAX).saturating_add(LENGTH)
 }
 
 /// A frame that was begun and is to be ended.
@@ -440,6 +507,92 @@ mod tests {
         assert_eq!(framer.next_frame(), Ok(None));
         framer.buffer().extend_from_slice(b"c\"\n");
         assert_eq!(framer.next_frame().unwrap().unwrap(), "\"abc\"");
+    }
+
+    /// What comes out when the rest of a large message is read to where it is to stay.
+    fn frames_in_place(framer: &mut Framer, mut wire: &[u8], most: usize) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        while !wire.is_empty() {
+            let count = if let Some(rest) = framer.rest(|_| {}) {
+                let room = rest.capacity() - rest.len();
+                assert!(room > 0, "a read would be taken for the end");
+                let count = wire.len().min(room).min(most);
+                rest.extend_from_slice(&wire[..count]);
+                assert_eq!(rest.capacity() - rest.len(), room - count, "it has grown");
+                count
+            } else {
+                let count = wire.len().min(most);
+                framer.feed(&wire[..count]);
+                count
+            };
+            wire = &wire[count..];
+            while let Some(frame) = framer.next_frame().unwrap() {
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+
+    proptest! {
+        #[test]
+        fn large_messages_are_the_same_in_place(
+            lengths in prop::collection::vec(prop_oneof![0..100_usize, LARGE..12 * LARGE], 1..6),
+            most in 1_000_usize..200_000,
+            serialization in prop::sample::select(&BOTH),
+        ) {
+            let letter = |n| vec![b'a' + u8::try_from(n).unwrap(); lengths[n]];
+            let messages: Vec<_> = (0..lengths.len()).map(letter).collect();
+            let mut framer = Framer::new(serialization, 1 << 20);
+            let frames = frames_in_place(&mut framer, &wire_of(serialization, &messages), most);
+            prop_assert!(frames == messages);
+            prop_assert!(!framer.is_partial());
+            prop_assert_eq!(framer.buffer.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn room_is_made_in_step_with_what_came() {
+        const MIB: usize = 1 << 20;
+        let message = vec![b'x'; MIB];
+        for serialization in BOTH {
+            let wire = wire_of(serialization, std::slice::from_ref(&message));
+            let mut framer = Framer::new(serialization, 2 * MIB);
+            let begin = |framer: &mut Framer| {
+                framer.feed(&wire[..2 * LARGE]);
+                assert_eq!(framer.next_frame(), Ok(None));
+                framer.rest(|_| {}).unwrap().capacity()
+            };
+            assert_eq!(begin(&mut framer), 4 * LARGE, "nothing but a claim");
+            let frames = frames_in_place(&mut framer, &wire[2 * LARGE..], LARGE);
+            assert!(frames == [&*message]);
+            // As long as the last one: more at once, but not all.
+            assert_eq!(begin(&mut framer), 32 * LARGE);
+            let mut made = Vec::new();
+            let mut rest = &wire[2 * LARGE..];
+            while framer.next_frame().unwrap().is_none() {
+                let room = framer.rest(|room| made.push(room.len())).unwrap();
+                let count = rest.len().min(room.capacity() - room.len());
+                room.extend_from_slice(&rest[..count]);
+                rest = &rest[count..];
+            }
+            assert_eq!(made.len(), 1, "{made:?}");
+            assert_eq!(framer.buffer.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_short_message_does_not_keep_the_memory_of_a_long_one() {
+        for serialization in BOTH {
+            let [long, short] =
+                [16 * LARGE, LARGE + 1].map(|length| wire_of(serialization, &[vec![b'x'; length]]));
+            let mut framer = Framer::new(serialization, 1 << 20);
+            frames_in_place(&mut framer, &long, LARGE);
+            let kept = frames_in_place(&mut framer, &short, LARGE).remove(0);
+            let Ok(kept) = kept.try_into_mut() else {
+                panic!("it is shared");
+            };
+            assert!(kept.capacity() <= 4 * short.len(), "{}", kept.capacity());
+        }
     }
 
     /// Bun greets with `01` and its version; Node sends a length and `ff 0f`.

@@ -1,8 +1,9 @@
 //! What the peer sends: bytes and descriptors in, messages out.
 
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::frame::{FrameTooLong, Framer};
 use super::handles::Arrivals;
@@ -81,7 +82,19 @@ impl<H> Inbound<H> {
     /// One that was lost on the way, or is of a kind that no message can have, is `None`.
     pub fn received(&mut self, bytes: &[u8], handles: impl IntoIterator<Item = Option<H>>) {
         self.framer.feed(bytes);
-        self.arrived += bytes.len() as u64;
+        self.arrived(bytes.len(), handles);
+    }
+
+    /// Where the rest of a large message is best read to, when nothing more can be told of
+    /// what was received: see [`Framer::rest`]. What was appended there is to be
+    /// [told](Inbound::arrived).
+    pub fn rest(&mut self, made: impl FnOnce(&mut [MaybeUninit<u8>])) -> Option<&mut BytesMut> {
+        self.framer.rest(made)
+    }
+
+    /// As [`Inbound::received`], of bytes that were read to [where they stay](Inbound::rest).
+    pub fn arrived(&mut self, bytes: usize, handles: impl IntoIterator<Item = Option<H>>) {
+        self.arrived += bytes as u64;
         for handle in handles {
             self.arrivals.push(handle, self.arrived);
         }

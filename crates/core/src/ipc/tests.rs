@@ -103,8 +103,17 @@ impl End {
         most: usize,
         kernel: Kernel,
     ) -> Result<bool, ProtocolError> {
-        let (bytes, handles) = pipe.read(most, kernel);
-        self.inbound.received(&bytes, handles);
+        let count = if let Some(rest) = self.inbound.rest(|_| {}) {
+            let room = rest.capacity() - rest.len();
+            let (bytes, handles) = pipe.read(most.min(room), kernel);
+            rest.extend_from_slice(&bytes);
+            self.inbound.arrived(bytes.len(), handles);
+            bytes.len()
+        } else {
+            let (bytes, handles) = pipe.read(most, kernel);
+            self.inbound.received(&bytes, handles);
+            bytes.len()
+        };
         while let Some(step) = self.inbound.next_step()? {
             match step {
                 Step::Message(body, _, attached) => {
@@ -121,7 +130,7 @@ impl End {
                 Step::Mark => self.outbound.mark_internal(),
             }
         }
-        Ok(!bytes.is_empty())
+        Ok(count > 0)
     }
 }
 

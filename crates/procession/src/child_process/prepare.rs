@@ -423,8 +423,12 @@ impl Opening<'_> {
         let Some(channel) = &self.command.channel else {
             return Ok(None);
         };
-        let (ours, theirs) = procession_sys::channel_pair()
-            .map_err(|e| self.failed("a socket for the channel".into(), e))?;
+        let pair = if channel.is_cluster {
+            procession_sys::small_channel_pair()
+        } else {
+            procession_sys::channel_pair()
+        };
+        let (ours, theirs) = pair.map_err(|e| self.failed("a socket for the channel".into(), e))?;
         let index = self.command.channel_index(channel);
         self.theirs.push((index, TheirEnd::Owned(theirs)));
         Ok(Some(ours))

@@ -75,7 +75,7 @@ fn grow(buffer: &mut Vec<u8>, most: usize) {
     if buffer.try_reserve_exact(step).is_err() {
         buffer.reserve(LARGE);
     }
-    procession_sys::prefer_huge_pages(buffer);
+    procession_sys::prefer_huge_pages(buffer.spare_capacity_mut());
 }
 
 /// Takes what arrived, at the end.

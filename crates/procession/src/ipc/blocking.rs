@@ -10,14 +10,16 @@ use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Settled};
 use procession_core::ipc::{Limits, Serialization, Shape, frame};
-use procession_sys::{PollFd, Received, SendAgain};
+use procession_sys::{PollFd, SendAgain};
 use serde::Serialize;
 
 use super::Handle;
 use super::channel::inherited;
 use super::error::{EncodeError, Failure, FromEnvError, ReceiveError, SendError};
+use super::memory::make_room;
 use super::message::{self, Message};
-use super::owner::{BUFFER, PAUSE, is_gone, takeable};
+use super::owner::{PAUSE, is_gone};
+use super::read::{TURN, read};
 
 /// One end of a channel, for programs without a runtime.
 ///
@@ -125,9 +127,7 @@ impl Channel {
     ///
     /// [`SendError::Closed`], [`SendError::Encode`].
     pub fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), SendError> {
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
-        frame.reserve(self.usual);
+        let mut frame = self.scratch();
         message::encode_frame(self.serialization(), message, &mut frame)
             .map_err(|source| self.cannot_encode(source, None))?;
         self.queue(frame)
@@ -155,11 +155,18 @@ impl Channel {
         if message.serialization != self.serialization() {
             return self.send_raw(&message.body);
         }
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
+        let mut frame = self.scratch();
         frame::write(self.serialization(), &message.body, &mut frame)
             .map_err(|_| self.cannot_encode(EncodeError::TooLong, None))?;
         self.queue(frame)
+    }
+
+    /// Room for a frame as long as the last one.
+    fn scratch(&mut self) -> Vec<u8> {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        make_room(&mut frame, self.usual);
+        frame
     }
 
     fn queue(&mut self, mut frame: Vec<u8>) -> Result<(), SendError> {
@@ -359,22 +366,14 @@ impl Channel {
 
     /// Reads once, and keeps what became whole; gives how many bytes came.
     fn read(&mut self, wait: Wait) -> Result<usize, ()> {
-        let mut handles = Vec::new();
-        let read = BUFFER.with_borrow_mut(|buffer| {
-            let received = match wait {
-                Wait::Readable => {
-                    procession_sys::receive_waiting(self.socket.as_fd(), buffer, &mut handles)
-                }
-                Wait::No => procession_sys::receive(self.socket.as_fd(), buffer, &mut handles),
-            }?;
-            let lost = received.lost_handles.then_some(None);
-            let taken = handles.into_iter().map(takeable).chain(lost);
-            self.inbound.received(&buffer[..received.bytes], taken);
-            Ok::<Received, io::Error>(received)
+        let socket = self.socket.as_fd();
+        let received = read(&mut self.inbound, TURN, |buffer, handles| match wait {
+            Wait::Readable => procession_sys::receive_waiting(socket, buffer, handles),
+            Wait::No => procession_sys::receive(socket, buffer, handles),
         });
-        let end = match read {
-            Ok(Received { bytes: 0, .. }) => Ok(()),
-            Ok(Received { bytes, .. }) => match self.deliver() {
+        let end = match received {
+            Ok(0) => Ok(()),
+            Ok(bytes) => match self.deliver() {
                 Ok(()) => return Ok(bytes),
                 Err(failure) => Err(failure),
             },

@@ -1,6 +1,6 @@
 //! A channel as programs hold it, and its sending half.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Handle;
 use super::error::{EncodeError, FromEnvError, SendError};
+use super::memory::make_room;
 use super::message::{self, Message};
 use super::owner::Owner;
 use super::receiver::Receiver;
@@ -21,7 +22,7 @@ use super::shared::{NotSent, Shared};
 thread_local! {
     /// Where values become frames, so that small messages cost no allocation, and
     /// how long the last frame was, so that large ones cost one.
-    static SCRATCH: RefCell<(Vec<u8>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+    static SCRATCH: Cell<(Vec<u8>, usize)> = const { Cell::new((Vec::new(), 0)) };
 }
 
 /// The most of the scratch space that a thread keeps.
@@ -412,28 +413,28 @@ impl Sender {
         has_room: impl FnOnce(usize) -> bool,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<Pushed, SendError> {
-        SCRATCH.with_borrow_mut(|(scratch, usual)| {
-            scratch.clear();
-            scratch.reserve(*usual);
-            write(scratch).map_err(|source| self.cannot_encode(source, None))?;
-            if scratch.len() > most {
-                *scratch = Vec::new();
-                return Err(self.cannot_encode(EncodeError::TooLong, None));
-            }
-            *usual = scratch.len();
-            if !has_room(scratch.len()) {
-                return Ok(Pushed::Full(std::mem::take(scratch)));
-            }
-            let pushed = match self.shared.push(scratch) {
-                Ok(()) => Ok(Pushed::Done),
-                Err(NotSent::Full(_)) => Ok(Pushed::Full(std::mem::take(scratch))),
-                Err(NotSent::Closed(_)) => Err(self.closed(None)),
-            };
-            if scratch.capacity() > SCRATCH_KEPT {
-                *scratch = Vec::new();
-            }
-            pushed
-        })
+        // Taken, for a value may send another one while it is written.
+        let (mut scratch, usual) = SCRATCH.take();
+        scratch.clear();
+        make_room(&mut scratch, usual);
+        write(&mut scratch).map_err(|source| self.cannot_encode(source, None))?;
+        let length = scratch.len();
+        if length > most {
+            return Err(self.cannot_encode(EncodeError::TooLong, None));
+        }
+        SCRATCH.set((Vec::new(), length));
+        if !has_room(length) {
+            return Ok(Pushed::Full(scratch));
+        }
+        match self.shared.push(&mut scratch) {
+            Ok(()) => {}
+            Err(NotSent::Full(_)) => return Ok(Pushed::Full(scratch)),
+            Err(NotSent::Closed(_)) => return Err(self.closed(None)),
+        }
+        if scratch.capacity() <= SCRATCH_KEPT {
+            SCRATCH.set((scratch, length));
+        }
+        Ok(Pushed::Done)
     }
 
     pub(super) async fn push(&self, frame: &mut Vec<u8>) -> Result<(), SendError> {

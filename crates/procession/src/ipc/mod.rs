@@ -62,10 +62,12 @@ pub(crate) mod cluster;
 pub(crate) mod envelope;
 mod error;
 mod handle;
+mod memory;
 mod message;
 mod owner;
 #[cfg(feature = "worker-threads")]
 pub(crate) mod post;
+mod read;
 mod receiver;
 pub mod relay;
 mod request;

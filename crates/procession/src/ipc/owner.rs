@@ -1,6 +1,6 @@
 //! The task that owns a channel's socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,21 +12,19 @@ use std::time::{Duration, Instant};
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Receipt, Settled};
-use procession_sys::{PollFd, Received, SendAgain};
+use procession_sys::{PollFd, SendAgain};
 use tokio::time::Sleep;
 
 use super::Handle;
 use super::cluster::Settlement;
 use super::error::Failure;
 use super::message::Message;
+use super::read::{TURN, read};
 use super::request::{Responder, Verdict};
 use super::shared::{Shared, Stage};
 use super::socket::Socket;
 
-/// What is read at once, and the most that one peer gets before others have their turn.
-pub(super) const TURN: usize = 64 * 1024;
-
-/// The same of a peer whose messages are shorter than this on average: it is
+/// What is read at once of a peer whose messages are shorter than this on average: it is
 /// their number that costs time.
 const SHORT_TURN: usize = 2 * 1024;
 const SHORT: usize = 64;
@@ -38,8 +36,6 @@ pub(super) const PAUSE: Duration = Duration::from_millis(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// One buffer for all channels of a thread: an idle one has none.
-    pub(super) static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN]);
     /// The memory for the messages of one turn, if they were few.
     static MESSAGES: Cell<Vec<Message>> = const { Cell::new(Vec::new()) };
 }
@@ -154,36 +150,33 @@ impl Owner {
 
     /// Reads once, and passes on what became whole.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
-        if !self.may_read() {
+        // The socket is looked at before memory is asked for.
+        if !self.may_read() || !self.socket.may_read(cx) {
             return Ok(Went::Still);
         }
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut handles = Vec::new();
-            let buffer = &mut buffer[..self.piece];
-            let takes_handles = self.shared.limits.max_pending_handles > 0;
-            let read = self
-                .socket
-                .poll_read(cx, buffer, &mut handles, takes_handles);
-            match read {
-                Poll::Pending => Ok(Went::Still),
-                Poll::Ready(Ok(Received { bytes: 0, .. })) => Ok(Went::End),
-                Poll::Ready(Ok(received)) => {
-                    self.heard = true;
-                    let lost = received.lost_handles.then_some(None);
-                    let taken = handles.into_iter().map(takeable).chain(lost);
-                    self.inbound.received(&buffer[..received.bytes], taken);
-                    let short = received.bytes / SHORT;
-                    let is_stormy = self.deliver()? > short;
-                    self.piece = if is_stormy { SHORT_TURN } else { TURN };
-                    // What was emptied need not be looked at again to be woken by.
-                    let may_go_on = self.socket.may_read(cx);
-                    Ok(if may_go_on { Went::On } else { Went::Still })
-                }
-                // A peer that ended with our bytes unread resets the connection: the end.
-                Poll::Ready(Err(error)) if is_gone(&error) => Ok(Went::End),
-                Poll::Ready(Err(error)) => Err(error.into()),
-            }
-        })
+        let socket = &self.socket;
+        let takes_handles = self.shared.limits.max_pending_handles > 0;
+        let bytes = match read(
+            &mut self.inbound,
+            self.piece,
+            |buffer, handles| match socket.poll_read(cx, buffer, handles, takes_handles) {
+                Poll::Ready(received) => received,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        ) {
+            Ok(0) => return Ok(Went::End),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Went::Still),
+            // A peer that ended with our bytes unread resets the connection: the end.
+            Err(error) if is_gone(&error) => return Ok(Went::End),
+            Err(error) => return Err(error.into()),
+        };
+        self.heard = true;
+        let is_stormy = self.deliver()? > bytes / SHORT;
+        self.piece = if is_stormy { SHORT_TURN } else { TURN };
+        // What was emptied need not be looked at again to be woken by.
+        let may_go_on = self.socket.may_read(cx);
+        Ok(if may_go_on { Went::On } else { Went::Still })
     }
 
     /// Not while the program leaves messages unreceived, or the peer our answers.
@@ -342,13 +335,6 @@ impl Owner {
             receiver.wake();
         }
     }
-}
-
-/// What no message can have is closed at once; its place is kept.
-pub(super) fn takeable(fd: OwnedFd) -> Option<OwnedFd> {
-    procession_sys::fd_kind(fd.as_fd())
-        .is_ok_and(procession_sys::FdKind::node_takes)
-        .then_some(fd)
 }
 
 /// The other side is not there any more.

@@ -206,11 +206,15 @@ pub(super) enum Way {
     Owner,
 }
 
+/// From so many bytes on a message is written for itself.
+const LARGE: usize = 16 * 1024;
+
 impl Outbox {
-    /// Sends a message. One that answers goes at once; of many in a row each would cost a
-    /// call of the kernel.
+    /// Sends a message. One that answers goes at once, and a large one while it is in the
+    /// processor's cache; of many short ones in a row each would cost a call of the kernel.
     pub(super) fn send(&mut self, frames: &mut Vec<u8>) {
-        if std::mem::take(&mut self.answers) && self.half.is_written() {
+        let at_once = std::mem::take(&mut self.answers) || frames.len() >= LARGE;
+        if at_once && self.half.is_written() {
             self.send_now(frames);
         } else {
             self.half.send(frames);
