@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use procession::child_process::SpawnError;
-use procession::cluster::{Address, End, Event, GaveUp, Status, WorkerExit, WorkerId};
+use procession::cluster::{End, Event, GaveUp, Status, WorkerExit, WorkerId};
 
 use super::mistake::{Mistake, telling};
 use crate::failure::one_line;
@@ -31,6 +31,10 @@ pub(super) struct Over {
     pub(super) end: End,
     pub(super) killed: u32,
 }
+
+/// So many addresses are known, the latest: one that is forgotten is new again. A program that
+/// asks for port 0 again and again has always others.
+const KNOWN: usize = 64;
 
 /// Keeps what the last lines will need.
 #[derive(Debug, Default)]
@@ -62,7 +66,7 @@ impl Witness {
         match event {
             Event::Fork { worker, pid, restarts, .. } => vec![forked(worker, pid, restarts)],
             Event::StartFailed { worker, error } => self.not_started(worker, error),
-            Event::Listening { worker, at, self_bound } => self.listening(worker, &at, self_bound),
+            Event::Listening { worker, at, self_bound } => self.listening(worker, url(&at), self_bound),
             Event::ListenFailed { worker, at, code, holder } => {
                 let refusal = Refusal {
                     address: address(&at),
@@ -142,8 +146,7 @@ impl Witness {
         }
     }
 
-    fn listening(&mut self, worker: WorkerId, at: &Address, self_bound: bool) -> Vec<Note> {
-        let at = url(at);
+    fn listening(&mut self, worker: WorkerId, at: String, self_bound: bool) -> Vec<Note> {
         if self.addresses.iter().any(|(known, _)| *known == at) {
             return Vec::new();
         }
@@ -155,6 +158,9 @@ impl Witness {
         }
         // The first are told together, with how many serve them.
         let tell = self.was_all_ready;
+        if self.addresses.len() == KNOWN {
+            self.addresses.remove(0);
+        }
         if tell {
             notes.push((Tone::Good, format!("listening on {at}")));
         }
@@ -303,4 +309,24 @@ fn over(end: End, signalled: u32, killed: u32) -> Vec<Note> {
     }
     let tone = if killed > 0 { Tone::Bad } else { Tone::Plain };
     vec![(tone, note)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_listens_anew_for_ever_fills_up_nothing() {
+        let mut witness = Witness::default();
+        let mut notes = |port: u32| {
+            let at = format!("http://127.0.0.1:{port}");
+            witness.listening(WorkerId(1), at, true).len()
+        };
+        for port in 1..=10_000 {
+            assert_eq!(notes(port), 1);
+        }
+        assert_eq!(notes(10_000), 0, "it is known");
+        assert_eq!(notes(1), 1, "it is new again");
+        assert_eq!(witness.addresses.len(), KNOWN);
+    }
 }
