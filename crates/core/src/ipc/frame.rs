@@ -139,7 +139,7 @@ impl Framer {
             },
         };
         // One more: a read that fills its room cannot know that it was the last.
-        (held.len() * factor).min(all.saturating_add(1))
+        held.len().saturating_mul(factor).min(all.saturating_add(1))
     }
 
     /// Takes the next whole message, without its newline or length.
