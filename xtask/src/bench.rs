@@ -104,7 +104,15 @@ fn bench(arguments: &[String]) -> Result<(), String> {
             .filter(|it| it.name.contains(&options.only))
         {
             let count = (scenario.count / options.divisor).max(1);
-            for contender in scenario.contenders.iter().filter(|it| here.contains(it)) {
+            let mut contenders = scenario.contenders.to_vec();
+            contenders.retain(|it| here.contains(it));
+            // Nobody is always the first, nor behind the same one, whose memory the kernel has at hand.
+            let turn = round % contenders.len().max(1);
+            contenders.rotate_left(turn);
+            if round % 2 == 0 {
+                contenders.reverse();
+            }
+            for contender in contenders {
                 let sample = workers.round(contender, scenario, count)?;
                 results.add(scenario.name, contender, sample);
             }
