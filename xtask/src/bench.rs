@@ -106,12 +106,7 @@ fn bench(arguments: &[String]) -> Result<(), String> {
             let count = (scenario.count / options.divisor).max(1);
             let mut contenders = scenario.contenders.to_vec();
             contenders.retain(|it| here.contains(it));
-            // Nobody is always the first, nor behind the same one, whose memory the kernel has at hand.
-            let turn = round % contenders.len().max(1);
-            contenders.rotate_left(turn);
-            if round % 2 == 0 {
-                contenders.reverse();
-            }
+            take_turns(&mut contenders, round);
             for contender in contenders {
                 let sample = workers.round(contender, scenario, count)?;
                 results.add(scenario.name, contender, sample);
@@ -127,6 +122,18 @@ fn bench(arguments: &[String]) -> Result<(), String> {
     }
     println!("{}", bars::table(options.bench, &results));
     save(options.json.as_deref(), || results.to_json(&machine))
+}
+
+/// The order of a round: nobody is always the first after the pause, nor behind the same
+/// one, whose memory the kernel still has at hand.
+fn take_turns<T>(contenders: &mut [T], round: usize) {
+    let turn = round % contenders.len().max(1);
+    contenders.rotate_left(turn);
+    if let [_, others @ ..] = contenders
+        && round.is_multiple_of(2)
+    {
+        others.reverse();
+    }
 }
 
 /// Everybody who takes part, once.
@@ -147,6 +154,17 @@ mod tests {
     fn parse(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         Options::parse(&words)
+    }
+
+    #[test]
+    fn each_begins_a_round_and_stands_behind_others() {
+        let orders = (1..=4).map(|round| {
+            let mut contenders = ['a', 'b', 'c', 'd'];
+            take_turns(&mut contenders, round);
+            String::from_iter(contenders)
+        });
+        assert_eq!(Vec::from_iter(orders), ["bcda", "cbad", "dabc", "adcb"]);
+        take_turns::<char>(&mut [], 2);
     }
 
     #[test]

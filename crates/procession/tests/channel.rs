@@ -33,6 +33,15 @@ fn in_both(scenario: impl AsyncFn(&Oracle, Serialization)) {
     });
 }
 
+/// The two ends of a channel, one for a runtime and one for a thread.
+fn async_and_blocking(serialization: Serialization) -> (Channel, blocking::Channel) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let limits = Limits::default();
+    let channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
+    let end = blocking::Channel::new(theirs, serialization, limits, "async".into());
+    (channel, end)
+}
+
 /// Says so when the test cannot be run here.
 fn has_node() -> bool {
     // Asking starts children, which a test beside this one would take for its own.
@@ -395,11 +404,8 @@ fn the_first_message_may_be_longer_than_the_socket_takes() {
 fn handles_between_large_messages_arrive_with_theirs() {
     const LENGTHS: [usize; 5] = [300_000, 20_000, 2_500_000, 10, 300_001];
     in_both(async |_, serialization| {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let limits = Limits::default();
-        let mut channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
+        let (mut channel, mut end) = async_and_blocking(serialization);
         let thread = std::thread::spawn(move || {
-            let mut end = blocking::Channel::new(theirs, serialization, limits, "async".into());
             while let Some(mut message) = end.recv().unwrap() {
                 match message.take_handle() {
                     Some(handle) => end
@@ -465,11 +471,8 @@ fn a_value_may_send_another_while_it_is_written() {
 #[test]
 fn a_blocking_end_talks_to_an_async_one() {
     in_both(async |_, serialization| {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let limits = Limits::default();
-        let mut channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
+        let (mut channel, mut end) = async_and_blocking(serialization);
         let thread = std::thread::spawn(move || {
-            let mut end = blocking::Channel::new(theirs, serialization, limits, "async".into());
             let mut seen = 0;
             while let Some(mut message) = end.recv().unwrap() {
                 seen += 1;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::machine;
 use super::results::{markdown, save, shown, spread};
+use super::{machine, take_turns};
 use crate::cargo::{cargo, root, run as run_cargo};
 use crate::interop::install;
 
@@ -203,9 +203,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
     for round in 1..=options.rounds {
         for scenario in &wanted {
             let mut contenders = tools.contenders(scenario);
-            // Nobody is always the first after the pause.
-            let turn = round % contenders.len();
-            contenders.rotate_left(turn);
+            take_turns(&mut contenders, round);
             for who in contenders {
                 eprintln!(
                     "round {round} of {}: {}, {}",

@@ -10,8 +10,8 @@ mod scenario;
 
 use std::path::PathBuf;
 
-use super::machine;
 use super::results::save;
+use super::{machine, take_turns};
 use programs::Programs;
 use results::Results;
 use scenario::SCENARIOS;
@@ -77,9 +77,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), String> {
             let here = |it: &&&str| programs.has(it) && options.wants(it);
             let mut contenders: Vec<&str> =
                 scenario.contenders.iter().filter(here).copied().collect();
-            // Nobody is always the first after another scenario.
-            let turn = round % contenders.len().max(1);
-            contenders.rotate_left(turn);
+            take_turns(&mut contenders, round);
             for contender in contenders {
                 let count = (scenario.count(contender) / options.divisor).max(1);
                 let sample = programs.round(contender, scenario, count)?;

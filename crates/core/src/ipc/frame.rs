@@ -25,8 +25,8 @@ pub struct FrameTooLong {
 /// Cuts what was read into messages.
 ///
 /// Holds no socket: feed it whatever was read, then take frames until there is
-/// none. The memory it asks for follows what arrived, never what a peer claims (twice as much,
-/// or sixteen times where the message before was as long), and is given back whenever no
+/// none. The memory it asks for follows what arrived (twice as much, or sixteen times where
+/// the message before was as long), never what a peer claims, and is given back whenever no
 /// half message is held.
 ///
 /// Frames that were fed together share one allocation: a frame that is kept
