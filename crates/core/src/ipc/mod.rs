@@ -6,9 +6,11 @@
 //! * [`json`] and [`advanced`]: what they say, in Node's two serializations;
 //! * [`internal`]: the messages that programs never see;
 //! * [`handles`]: which message owns which descriptor, and who waits for whom;
-//! * [`inbound`] and [`outbound`]: the two halves of one end of a channel, made of all of these.
+//! * [`inbound`] and [`outbound`]: the two halves of one end of a channel, made of all of these;
+//! * [`busy_poll`]: whether to stay awake for an answer.
 
 pub mod advanced;
+pub mod busy_poll;
 pub mod frame;
 pub mod handles;
 pub mod inbound;
@@ -18,6 +20,8 @@ pub mod outbound;
 
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -113,6 +117,9 @@ pub struct Limits {
     /// Bytes of messages that wait to be received, with what each costs beside its text;
     /// default 1 MiB. Above it nothing is read.
     pub max_inbox: usize,
+    /// For how long at most an answer is polled for before sleeping until it comes, while
+    /// answers come that fast; default 15 µs, zero: never. See [`busy_poll`].
+    pub busy_poll: Duration,
 }
 
 impl Default for Limits {
@@ -123,6 +130,7 @@ impl Default for Limits {
             max_pending_handles: 16,
             max_queue: 16 * 1024 * 1024,
             max_inbox: 1024 * 1024,
+            busy_poll: Duration::from_micros(15),
         }
     }
 }

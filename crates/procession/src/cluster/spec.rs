@@ -87,7 +87,8 @@ pub struct Quotas {
     /// Connections that wait in the primary for a worker, for each listener;
     /// behind them those in the kernel's backlog do. Default: 128.
     pub queue: usize,
-    /// Of its channel.
+    /// Of its channel. Unlike those of other channels these never poll
+    /// ([`Limits::busy_poll`] is zero): a connection is not taken that fast.
     pub ipc: Limits,
 }
 
@@ -96,9 +97,16 @@ impl Default for Quotas {
         Self {
             listeners: 64,
             queue: 128,
-            ipc: Limits::default(),
+            ipc: channel_limits(),
         }
     }
+}
+
+/// Of either end of a worker's channel.
+pub(super) fn channel_limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.busy_poll = Duration::ZERO;
+    limits
 }
 
 impl Inspect {

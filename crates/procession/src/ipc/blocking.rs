@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use procession_core::ipc::busy_poll::BusyPoll;
 use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{Internal, Procession};
@@ -19,7 +20,8 @@ use super::error::{EncodeError, Failure, FromEnvError, ReceiveError, SendError};
 use super::memory::make_room;
 use super::message::{self, Message};
 use super::owner::{PAUSE, is_gone};
-use super::read::{TURN, read};
+use super::read::{TURN, read, receive_waiting};
+use super::shared::busy_poll;
 
 /// One end of a channel, for programs without a runtime.
 ///
@@ -54,6 +56,7 @@ pub struct Channel {
     /// How long the last frame was: the next may be as long.
     usual: usize,
     limits: Limits,
+    busy_poll: BusyPoll,
     peer: String,
     end: Option<Result<(), Failure>>,
 }
@@ -98,6 +101,7 @@ impl Channel {
             settled: Vec::new(),
             scratch: Vec::new(),
             usual: 0,
+            busy_poll: busy_poll(&limits),
             limits,
             peer,
             end: None,
@@ -189,6 +193,7 @@ impl Channel {
         match procession_sys::send(self.socket.as_fd(), frame, None) {
             Ok(bytes) if bytes == frame.len() => {
                 frame.clear();
+                self.busy_poll.sent(Instant::now);
                 Ok(())
             }
             Ok(bytes) => {
@@ -289,9 +294,11 @@ impl Channel {
             }
             let _ = self.write_all();
             let left = until.saturating_duration_since(Instant::now());
-            let mut socket = [PollFd::readable(self.socket.as_fd())];
-            // A failing poll is met again by the read.
-            let _ = procession_sys::poll(&mut socket, Some(left));
+            if !self.busy_poll.polls(Instant::now) {
+                let mut socket = [PollFd::readable(self.socket.as_fd())];
+                // A failing poll is met again by the read.
+                let _ = procession_sys::poll(&mut socket, Some(left));
+            }
             if self.read(Wait::No) == Ok(0) && left.is_zero() {
                 return Ok(None);
             }
@@ -338,6 +345,7 @@ impl Channel {
                 Err(error) => self.hold_on(&error)?,
             }
         }
+        self.busy_poll.sent(Instant::now);
         Ok(())
     }
 
@@ -366,17 +374,21 @@ impl Channel {
 
     /// Reads once, and keeps what became whole; gives how many bytes came.
     fn read(&mut self, wait: Wait) -> Result<usize, ()> {
-        let socket = self.socket.as_fd();
+        let (socket, busy) = (self.socket.as_fd(), &mut self.busy_poll);
+        let polls = || busy.polls(Instant::now);
         let received = read(&mut self.inbound, TURN, |buffer, handles| match wait {
-            Wait::Readable => procession_sys::receive_waiting(socket, buffer, handles),
+            Wait::Readable => receive_waiting(socket, polls, buffer, handles),
             Wait::No => procession_sys::receive(socket, buffer, handles),
         });
         let end = match received {
             Ok(0) => Ok(()),
-            Ok(bytes) => match self.deliver() {
-                Ok(()) => return Ok(bytes),
-                Err(failure) => Err(failure),
-            },
+            Ok(bytes) => {
+                self.busy_poll.heard(Instant::now);
+                match self.deliver() {
+                    Ok(()) => return Ok(bytes),
+                    Err(failure) => Err(failure),
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) if is_gone(&error) => Ok(()),
             Err(error) => Err(error.into()),
@@ -462,4 +474,61 @@ impl Channel {
 enum Wait {
     Readable,
     No,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Two ends that would poll for an hour, and have answered each other at once.
+    fn brisk() -> (Channel, Channel) {
+        let (mut one, mut other) = Channel::pair(Serialization::Json).unwrap();
+        for end in [&mut one, &mut other] {
+            // Also where there is one processor.
+            end.busy_poll = BusyPoll::new(HOUR);
+        }
+        for count in 0..20 {
+            exchange(&mut one, &mut other, count);
+            exchange(&mut other, &mut one, count);
+        }
+        (one, other)
+    }
+
+    fn exchange(from: &mut Channel, to: &mut Channel, what: u32) {
+        from.send(&what).unwrap();
+        let message = to.recv().unwrap().unwrap();
+        assert_eq!(message.decode::<u32>().unwrap(), what);
+    }
+
+    #[test]
+    fn who_is_answered_at_once_polls() {
+        let (mut one, mut other) = brisk();
+        one.send(&"?").unwrap();
+        assert!(one.busy_poll.polls(Instant::now));
+        exchange(&mut other, &mut one, 1);
+        assert!(
+            !one.busy_poll.polls(Instant::now),
+            "nothing is to be answered"
+        );
+    }
+
+    #[test]
+    fn who_polls_keeps_a_time_limit() {
+        let (mut one, mut other) = brisk();
+        one.send(&"?").unwrap();
+        let heard = one.recv_timeout(Duration::from_millis(2)).unwrap();
+        assert!(heard.is_none() && !one.is_closed());
+        assert!(one.try_recv().unwrap().is_none());
+        exchange(&mut other, &mut one, 1);
+    }
+
+    #[test]
+    fn who_polls_hears_of_the_end() {
+        let (mut one, other) = brisk();
+        one.send(&"?").unwrap();
+        drop(other);
+        assert!(one.recv().unwrap().is_none());
+    }
 }

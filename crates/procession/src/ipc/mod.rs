@@ -74,6 +74,9 @@ mod request;
 mod shared;
 mod socket;
 
+pub(crate) use read::receive_waiting;
+pub(crate) use shared::busy_poll;
+
 pub use blob::{Blob, BlobWriter, MemoryError};
 pub use channel::{Channel, Sender};
 pub use error::{DecodeError, EncodeError, FromEnvError, ReceiveError, RequestError, SendError};

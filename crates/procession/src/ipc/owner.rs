@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -59,6 +59,8 @@ pub(super) struct Owner {
     is_full: bool,
     /// The peer leaves our answers unread: nothing it asks is read until it does not.
     is_unheard: bool,
+    /// An answer is likely to come at once: it is looked for again, rather than slept.
+    polls: bool,
     ended: bool,
 }
 
@@ -90,6 +92,7 @@ impl Owner {
             heard: false,
             is_full: false,
             is_unheard: false,
+            polls: false,
             ended: false,
         })
     }
@@ -99,14 +102,20 @@ impl Owner {
         let read = self.read(cx)?;
         let is_paused = self.is_paused(cx);
         let mut outbox = self.shared.outbox();
-        outbox.answers |= std::mem::take(&mut self.heard);
+        if std::mem::take(&mut self.heard) {
+            outbox.answers = true;
+            outbox.busy_poll.heard(Instant::now);
+        }
         let waits = !is_paused && !outbox.half.is_written();
         let written = if waits {
-            Some(self.socket.write(&mut outbox.half, cx))
+            let written = self.socket.write(&mut outbox.half, cx);
+            outbox.busy_poll.sent(Instant::now);
+            Some(written)
         } else {
             self.socket.rest(cx)?;
             None
         };
+        self.polls = outbox.busy_poll.polls(Instant::now);
         let was_unheard = self.is_unheard;
         self.is_unheard = !outbox.half.may_receive();
         // A message that has begun to arrive is waited for, as in Node.
@@ -355,7 +364,13 @@ impl Future for Owner {
             owner @ None => *owner = Some(cx.waker().clone()),
         }
         let end = match self.turn(cx) {
-            Ok(Went::Still) => return Poll::Pending,
+            Ok(Went::Still) => {
+                if self.polls {
+                    // Woken after all who have something to do, and what the kernel has to tell.
+                    let _ = pin!(tokio::task::yield_now()).poll(cx);
+                }
+                return Poll::Pending;
+            }
             Ok(Went::On) => {
                 // Others first.
                 cx.waker().wake_by_ref();
@@ -406,5 +421,71 @@ fn write_last(socket: BorrowedFd<'_>, half: &mut Outbound<OwnedFd>) {
             }
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procession_core::ipc::busy_poll::BusyPoll;
+
+    use super::super::{Channel, Serialization};
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Two ends that would poll for an hour, and have answered each other at once.
+    async fn brisk() -> (Channel, Channel) {
+        let (mut one, mut other) = Channel::pair(Serialization::Json).unwrap();
+        for end in [&one, &other] {
+            // Also where there is one processor.
+            end.tx.shared.outbox().busy_poll = BusyPoll::new(HOUR);
+        }
+        for count in 0..20 {
+            exchange(&mut one, &mut other, count).await;
+            exchange(&mut other, &mut one, count).await;
+        }
+        (one, other)
+    }
+
+    async fn exchange(from: &mut Channel, to: &mut Channel, what: u32) {
+        from.tx.send(&what).await.unwrap();
+        let message = to.rx.recv().await.unwrap().unwrap();
+        assert_eq!(message.decode::<u32>().unwrap(), what);
+    }
+
+    #[tokio::test]
+    async fn who_is_answered_at_once_polls() {
+        let (one, _other) = brisk().await;
+        one.tx.send(&"?").await.unwrap();
+        assert!(one.tx.shared.outbox().busy_poll.polls(Instant::now));
+    }
+
+    #[tokio::test]
+    async fn who_polls_holds_up_nobody() {
+        let (mut one, mut other) = brisk().await;
+        one.tx.send(&"?").await.unwrap();
+        // Timers, other tasks, and the channel itself.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::spawn(async {}).await.unwrap();
+        assert_eq!(
+            other
+                .rx
+                .recv()
+                .await
+                .unwrap()
+                .unwrap()
+                .decode::<String>()
+                .unwrap(),
+            "?"
+        );
+        exchange(&mut other, &mut one, 1).await;
+    }
+
+    #[tokio::test]
+    async fn who_polls_hears_of_the_end() {
+        let (mut one, other) = brisk().await;
+        one.tx.send(&"?").await.unwrap();
+        drop(other);
+        assert!(one.rx.recv().await.unwrap().is_none());
     }
 }

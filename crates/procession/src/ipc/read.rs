@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
 use procession_core::ipc::inbound::Inbound;
@@ -40,6 +40,22 @@ pub(super) fn read(
         inbound.received(bytes, takeable(handles, received));
         Ok(received.bytes)
     })
+}
+
+/// Receives what is there, or waits for it: awake while that pays, then asleep.
+pub(crate) fn receive_waiting(
+    socket: BorrowedFd<'_>,
+    mut polls: impl FnMut() -> bool,
+    buffer: &mut [u8],
+    handles: &mut Vec<OwnedFd>,
+) -> io::Result<Received> {
+    while polls() {
+        match procession_sys::receive(socket, buffer, handles) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
+            received => return received,
+        }
+    }
+    procession_sys::receive_waiting(socket, buffer, handles)
 }
 
 /// Reads into the room behind what the buffer holds.

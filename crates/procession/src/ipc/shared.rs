@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
+use procession_core::ipc::busy_poll::BusyPoll;
 use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::internal::HandleKind;
 use procession_core::ipc::outbound::Outbound;
@@ -53,6 +56,7 @@ pub(super) struct Outbox {
     pub(super) socket: Option<Arc<OwnedFd>>,
     /// Something was read since a message was last written without the owner.
     pub(super) answers: bool,
+    pub(super) busy_poll: BusyPoll,
     pub(super) hand_overs: HashMap<Ticket, oneshot::Sender<Result<(), OwnedFd>>>,
     pub(super) requests: HashMap<u64, oneshot::Sender<Verdict>>,
     pub(super) next_request: u64,
@@ -87,6 +91,7 @@ pub(super) enum NotSent {
 
 impl Shared {
     pub(super) fn new(peer: String, serialization: Serialization, limits: Limits) -> Self {
+        let busy_poll = busy_poll(&limits);
         Self {
             peer,
             serialization,
@@ -98,6 +103,7 @@ impl Shared {
                 owner: None,
                 socket: None,
                 answers: true,
+                busy_poll,
                 hand_overs: HashMap::new(),
                 requests: HashMap::new(),
                 next_request: 1,
@@ -206,6 +212,18 @@ pub(super) enum Way {
     Owner,
 }
 
+/// For how long the channels of this process poll: an only processor is the peer's.
+pub(crate) fn busy_poll(limits: &Limits) -> BusyPoll {
+    static IS_ALONE: LazyLock<bool> =
+        LazyLock::new(|| available_parallelism().is_ok_and(|count| count.get() == 1));
+    let limit = if *IS_ALONE {
+        Duration::ZERO
+    } else {
+        limits.busy_poll
+    };
+    BusyPoll::new(limit)
+}
+
 /// From so many bytes on a message is written for itself.
 const LARGE: usize = 16 * 1024;
 
@@ -244,7 +262,13 @@ impl Outbox {
     fn send_now(&mut self, frames: &mut Vec<u8>) {
         let socket = self.socket.as_ref();
         match socket.map(|socket| procession_sys::send(socket.as_fd(), frames, None)) {
-            Some(Ok(written)) if written == frames.len() => return frames.clear(),
+            Some(Ok(written)) if written == frames.len() => {
+                frames.clear();
+                if !self.busy_poll.sent(Instant::now) {
+                    return;
+                }
+                // It is the owner who looks for the answer.
+            }
             Some(Ok(written)) => self.half.send_rest(frames, written),
             Some(Err(_)) | None => self.half.send(frames),
         }

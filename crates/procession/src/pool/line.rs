@@ -6,18 +6,20 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use procession_core::ipc::advanced::{self, Dialect};
+use procession_core::ipc::busy_poll::BusyPoll;
 use procession_core::ipc::handles::Ticket;
 use procession_core::ipc::inbound::{Inbound, Step};
 use procession_core::ipc::internal::{self, HandOver, HandleKind, Internal, Procession};
 use procession_core::ipc::outbound::{Outbound, Receipt, Settled};
 use procession_core::ipc::{Limits, Serialization, Shape, frame, json};
-use procession_sys::{InheritedChannel, PollFd, Received, SendAgain};
+use procession_sys::{InheritedChannel, PollFd, SendAgain};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,7 @@ use super::payload;
 use super::processes::chain;
 use super::wire::{CLAIMS, FromWorker, SHARES};
 use super::worker::ServeError;
-use crate::ipc::{DecodeError, EncodeError, FromEnvError};
+use crate::ipc::{DecodeError, EncodeError, FromEnvError, busy_poll, receive_waiting};
 
 /// What is read at once.
 const READ: usize = 64 * 1024;
@@ -34,7 +36,7 @@ const READ: usize = 64 * 1024;
 const SCRATCH_KEPT: usize = 256 * 1024;
 
 /// When the kernel has no memory for what is to be sent.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The socket, and what is on its way out.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 struct Out {
     half: Outbound<OwnedFd>,
+    busy_poll: BusyPoll,
     /// The tasks whose results are on their way as blobs.
     parcels: Vec<(Ticket, u64)>,
     /// The newest that each task has told, as long as the pool does not read.
@@ -70,25 +73,7 @@ pub(super) struct Letter {
 pub(super) struct Reader {
     inbound: Inbound<OwnedFd>,
     buffer: Vec<u8>,
-    patience: Patience,
 }
-
-/// How often who waits looks, in growing intervals, before it sleeps. A pool that
-/// has another task sends it within some microseconds, and to wake a sleeper
-/// costs both sides as much.
-const LOOKS: u32 = 8;
-
-/// Whether it pays to look before a sleep: after some times in vain, it is seldom tried.
-#[derive(Debug, Default)]
-struct Patience {
-    /// Sleeps without a look that are still to come,
-    left: u32,
-    /// and how many there were after the last look.
-    pause: u32,
-}
-
-/// The longest that nobody looks.
-const MOST_SLEEPS: u32 = 63;
 
 /// Whether a read waits until there is something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +98,17 @@ impl Line {
                 Serialization::from_name(&mode).ok_or(FromEnvError::Serialization { mode })?
             }
         };
+        let limits = Limits::default();
+        let busy_poll = busy_poll(&limits);
         Ok(Some(Self {
             socket: inherited.fd.into(),
             serialization,
-            limits: Limits::default(),
+            limits,
             shares: std::env::var_os(SHARES).is_some(),
             takes_ahead: std::env::var_os(CLAIMS).is_some_and(|it| it == "1"),
             out: Mutex::new(Out {
                 half: Outbound::new(serialization),
+                busy_poll,
                 parcels: Vec::new(),
                 news: Vec::new(),
             }),
@@ -131,7 +119,6 @@ impl Line {
         Reader {
             inbound: Inbound::new(self.serialization, &self.limits),
             buffer: vec![0; READ],
-            patience: Patience::default(),
         }
     }
 
@@ -265,6 +252,7 @@ impl Line {
         if letter.frames.capacity() > SCRATCH_KEPT {
             letter.frames = Vec::new();
         }
+        out.busy_poll.sent(Instant::now);
         self.write(&mut out.half, Wait::Yes)
     }
 
@@ -374,7 +362,10 @@ impl Reader {
         let mut handles = Vec::new();
         let (socket, buffer) = (line.socket.as_fd(), &mut self.buffer);
         let read = match wait {
-            Wait::Yes => self.patience.receive(socket, buffer, &mut handles),
+            Wait::Yes => {
+                let polls = || line.out().busy_poll.polls(Instant::now);
+                receive_waiting(socket, polls, buffer, &mut handles)
+            }
             Wait::No => procession_sys::receive(socket, buffer, &mut handles),
         };
         let bytes = match read {
@@ -386,6 +377,7 @@ impl Reader {
         if bytes == 0 {
             return Ok(false);
         }
+        line.out().busy_poll.heard(Instant::now);
         self.inbound
             .received(&self.buffer[..bytes], handles.into_iter().map(Some));
         while let Some(step) = self.inbound.next_step()? {
@@ -401,51 +393,6 @@ impl Reader {
             }
         }
         Ok(true)
-    }
-}
-
-impl Patience {
-    /// Looks a few times if that pays, then sleeps until there is something.
-    fn receive(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        buffer: &mut [u8],
-        handles: &mut Vec<OwnedFd>,
-    ) -> io::Result<Received> {
-        let looks = if self.looks() { LOOKS } else { 0 };
-        for look in 0..looks {
-            match procession_sys::receive(socket, buffer, handles) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    (0..1 << look).for_each(|_| std::hint::spin_loop());
-                }
-                read => {
-                    // What was there before says nothing about waiting.
-                    if look > 0 {
-                        self.paid();
-                    }
-                    return read;
-                }
-            }
-        }
-        if looks > 0 {
-            self.was_in_vain();
-        }
-        procession_sys::receive_waiting(socket, buffer, handles)
-    }
-
-    fn looks(&mut self) -> bool {
-        let looks = self.left == 0;
-        self.left = self.left.saturating_sub(1);
-        looks
-    }
-
-    fn paid(&mut self) {
-        self.pause = 0;
-    }
-
-    fn was_in_vain(&mut self) {
-        self.pause = (self.pause * 2 + 1).min(MOST_SLEEPS);
-        self.left = self.pause;
     }
 }
 
@@ -475,29 +422,5 @@ impl Drop for HangUp {
     fn drop(&mut self) {
         // It may be gone already, which is as well.
         let _ = self.0.shutdown(Shutdown::Both);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How many sleeps follow each look, if that never pays.
-    fn pauses(patience: &mut Patience, looks: usize) -> Vec<usize> {
-        let pause = |patience: &mut Patience| {
-            patience.was_in_vain();
-            (0..).take_while(|_| !patience.looks()).count()
-        };
-        (0..looks).map(|_| pause(patience)).collect()
-    }
-
-    #[test]
-    fn who_looks_in_vain_looks_less_and_less() {
-        let mut patience = Patience::default();
-        assert!(patience.looks() && patience.looks(), "nothing was in vain");
-        assert_eq!(pauses(&mut patience, 8), [1, 3, 7, 15, 31, 63, 63, 63]);
-        patience.paid();
-        assert!(patience.looks() && patience.looks());
-        assert_eq!(pauses(&mut patience, 2), [1, 3]);
     }
 }

@@ -16,8 +16,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{Listener, Member};
+use super::spec::channel_limits;
 use super::{Listen, ListenError};
-use crate::ipc::{Channel, FromEnvError, Limits, Message, ReceiveError, SendError, Sender};
+use crate::ipc::{Channel, FromEnvError, Message, ReceiveError, SendError, Sender};
 pub(super) use shared::{Offer, Opened, Shared};
 
 /// We, as a worker of a cluster.
@@ -75,8 +76,7 @@ impl Worker {
         let Some(id) = std::env::var_os("NODE_UNIQUE_ID").filter(|id| !id.is_empty()) else {
             return Ok(None);
         };
-        let limits = Limits::default();
-        let Some(channel) = Channel::cluster_from_env(limits)? else {
+        let Some(channel) = Channel::cluster_from_env(channel_limits())? else {
             return Ok(None);
         };
         let id = id.to_str().and_then(|id| id.parse().ok()).unwrap_or(0);

@@ -23,7 +23,7 @@ struct Primary {
 
 fn pair(serialization: Serialization) -> (Primary, Worker) {
     let (one, other) = procession_sys::channel_pair().unwrap();
-    let end = |fd| Channel::for_cluster(fd, serialization, Limits::default(), "it".into());
+    let end = |fd| Channel::for_cluster(fd, serialization, channel_limits(), "it".into());
     let primary = Primary {
         channel: end(one).unwrap(),
         serialization,
