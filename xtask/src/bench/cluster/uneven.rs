@@ -37,7 +37,7 @@ pub(super) struct Uneven {
     rows: Vec<Row>,
 }
 
-/// Runs the rounds, fewer and shorter ones.
+/// Runs the rounds.
 pub(super) fn run(
     tools: &Tools,
     contenders: &[&Contender],
@@ -47,7 +47,7 @@ pub(super) fn run(
     let mut uneven = Uneven::default();
     let lasts = (options.seconds + LIMIT_S).to_string();
     let several = contenders.iter().filter(|it| it.kind != Kind::Single);
-    for round in 1..=options.rounds.min(3) {
+    for round in 1..=options.rounds {
         for contender in several.clone() {
             eprintln!(
                 "round {round}, a slow and a stopped worker: {}",
