@@ -45,6 +45,14 @@ pub(super) fn wait_until<F: Future>(future: F, deadline: Option<Instant>) -> Opt
     }
 }
 
+/// As [`panic_in_async_code`], for a call that most often need not wait, which a third of its
+/// time would go to. In a release build it is looked at only by one that waits.
+pub(super) fn might_wait() {
+    if cfg!(debug_assertions) {
+        panic_in_async_code();
+    }
+}
+
 /// A blocking call among a runtime's tasks stops all of them, for ever if the
 /// awaited one is among them. tokio alone knows where we are, and says so by a panic.
 pub(super) fn panic_in_async_code() {

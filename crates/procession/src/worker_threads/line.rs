@@ -86,7 +86,7 @@ impl<T> Line<T> {
     }
 
     pub(super) fn post_blocking(&self, message: T) -> Result<(), PostError<T>> {
-        blocking::panic_in_async_code();
+        blocking::might_wait();
         match self.try_post(message) {
             Err(PostError::Full(message)) => blocking::wait(self.wait_and_post(message)),
             posted => posted,
@@ -144,7 +144,7 @@ impl<T> Line<T> {
 
     /// Looks a few times before it sleeps, which costs both sides more.
     pub(super) fn recv_blocking(&self) -> Option<T> {
-        blocking::panic_in_async_code();
+        blocking::might_wait();
         let backoff = Backoff::new();
         loop {
             match self.try_recv() {
