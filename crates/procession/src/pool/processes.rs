@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use procession_core::pool::{Balance, Dispatcher, Rank};
 use serde::Serialize;
@@ -20,7 +21,7 @@ use super::state::Force;
 use super::tended::Tended;
 use super::wire::{CLAIMS, CONCURRENCY, NAME, SHARES, SLOT};
 use crate::child_process::{Command, MaxBuffer, Signal, Stdio};
-use crate::ipc::Serialization;
+use crate::ipc::{self, Serialization};
 
 /// How much of a worker's last words an error tells.
 const LAST_WORDS: usize = 4096;
@@ -48,10 +49,19 @@ pub fn node_task(module: impl AsRef<Path>) -> Command {
         .args(["-e", NODE_TASK])
         .arg(module.as_ref().as_os_str())
         .ipc(Serialization::Json)
+        .ipc_limits(limits_of_node())
         .stdin(Stdio::Ignore)
         .stdout(Stdio::Inherit)
         .stderr(Stdio::Pipe);
     command
+}
+
+/// A Node that is awake answers a small task in some 30 µs, and one that need not
+/// be woken takes half of the processor's time for it.
+fn limits_of_node() -> ipc::Limits {
+    let mut limits = ipc::Limits::default();
+    limits.busy_poll = Duration::from_micros(50);
+    limits
 }
 
 /// Node as a worker whose tasks are [calls](super::Call) of this module's
