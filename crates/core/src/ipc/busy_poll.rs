@@ -85,7 +85,9 @@ impl BusyPoll {
         self.answered();
         let after = clock().saturating_duration_since(sent);
         match self.state {
-            State::Rests if after <= self.limit * BRISK && self.answers % self.rest == 0 => {
+            State::Rests
+                if after <= self.limit * BRISK && self.answers.is_multiple_of(self.rest) =>
+            {
                 self.state = State::Tries { left: TRIES };
             }
             State::Rests => {}
@@ -135,6 +137,7 @@ impl BusyPoll {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a base for virtual time")]
 mod tests {
     use proptest::prelude::*;
 
@@ -229,11 +232,11 @@ mod tests {
 
     #[test]
     fn ends_whose_rests_are_apart_find_each_other() {
-        for slow in 0..200 {
+        for slow in 0..200_u32 {
             let (mut one, mut other) = (End::new(micros(3)), End::new(micros(3)));
             // Brisk for one of them, and not for the other.
-            other.works = micros(slow);
-            exchange(&mut one, &mut other, 300 + slow as u32 * 7);
+            other.works = micros(slow.into());
+            exchange(&mut one, &mut other, 300 + slow * 7);
             other.works = micros(3);
             exchange(&mut one, &mut other, 2 * LONGEST_REST);
             assert_eq!(exchange(&mut one, &mut other, 10), micros(60), "{slow}");
