@@ -403,6 +403,7 @@ impl<T> Dispatcher<T> {
         self.disarm(dead.age_alarm);
         self.stats.lifetime += now.saturating_duration_since(dead.born);
         for task in &dead.tasks {
+            self.stats.busy += now.saturating_duration_since(task.since);
             self.disarm(task.alarm);
             match task.at {
                 Run::Going => self.end_given(worker, task.id, Verdict::Lost),

@@ -520,26 +520,6 @@ impl<T> Dispatcher<T> {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
-
-    /// How it is going.
-    #[must_use]
-    pub fn stats(&self, now: Instant) -> Stats {
-        let idle = self.free.first().map_or(0, VecDeque::len);
-        let ages = self.workers.iter().flatten();
-        let alive: Duration = ages
-            .map(|this| now.saturating_duration_since(this.born))
-            .sum();
-        Stats {
-            workers: self.tally.alive,
-            starting: self.tally.starting,
-            idle: u32::try_from(idle).unwrap_or(u32::MAX),
-            queued: self.queued(),
-            running: self.tally.running,
-            concurrency: self.plan.concurrency,
-            lifetime: self.stats.lifetime + alive,
-            ..self.stats.clone()
-        }
-    }
 }
 
 impl Task {

@@ -1,7 +1,9 @@
 //! What a pool has done.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+use super::Dispatcher;
 use super::histogram::Histogram;
 use super::plan::Verdict;
 
@@ -55,6 +57,9 @@ pub struct Stats {
     pub run: Histogram,
     /// For how long workers have been there, all together.
     pub lifetime: Duration,
+    /// For how long they have had tasks: those that they finished, those that
+    /// died with them, and those that run now, up to now.
+    pub busy: Duration,
 }
 
 impl Stats {
@@ -63,7 +68,7 @@ impl Stats {
     pub fn utilization(&self) -> f64 {
         let could = self.lifetime.as_secs_f64() * f64::from(self.concurrency);
         if could > 0.0 {
-            (self.run.total().as_secs_f64() / could).min(1.0)
+            (self.busy.as_secs_f64() / could).min(1.0)
         } else {
             0.0
         }
@@ -92,5 +97,30 @@ impl Stats {
             Verdict::Lost => &mut self.lost,
         };
         *count += 1;
+    }
+}
+
+impl<T> Dispatcher<T> {
+    /// How it is going.
+    #[must_use]
+    pub fn stats(&self, now: Instant) -> Stats {
+        let idle = self.free.first().map_or(0, VecDeque::len);
+        let since = |begin| now.saturating_duration_since(begin);
+        let workers = || self.workers.iter().flatten();
+        let alive: Duration = workers().map(|this| since(this.born)).sum();
+        let tasks = workers().flat_map(|this| &this.tasks);
+        let running: Duration = tasks.map(|task| since(task.since)).sum();
+        Stats {
+            workers: self.tally.alive,
+            starting: self.tally.starting,
+            idle: u32::try_from(idle).unwrap_or(u32::MAX),
+            queued: self.queued(),
+            running: self.tally.running,
+            concurrency: self.plan.concurrency,
+            lifetime: self.stats.lifetime + alive,
+            // What is kept there is the time of tasks that died.
+            busy: self.stats.busy + self.stats.run.total() + running,
+            ..self.stats.clone()
+        }
     }
 }

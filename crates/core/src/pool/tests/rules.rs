@@ -462,6 +462,52 @@ fn a_balance_of_ones_own_may_also_let_a_task_wait() {
     assert_eq!(given(&orders(&mut pool, now)), [2, 1]);
 }
 
+#[test]
+fn a_task_that_runs_or_has_died_counts_as_work() {
+    let now = start();
+    let (mut pool, workers) = ready(Plan::new(2), now);
+    assert!(pool.stats(now).utilization() < 1e-9, "no time has passed");
+    let long = submit(&mut pool, 1, now);
+    orders(&mut pool, now);
+    let used = |pool: &Dispatcher<u32>, now| (pool.stats(now).utilization() * 100.0).round();
+    let later = now + SECOND * 10;
+    assert_eq!(pool.stats(later).busy, SECOND * 10);
+    assert_eq!(
+        used(&pool, later),
+        50.0,
+        "one of two, and it has finished none"
+    );
+    let worker = workers[1];
+    assert_eq!(pool.finished(worker, long, later), Some(Verdict::Done));
+    assert_eq!(used(&pool, later), 50.0, "it is not counted twice");
+    assert_eq!(used(&pool, later + SECOND * 10), 25.0);
+    // It dies with its next task, and the other one has nothing to do.
+    let later = later + SECOND * 10;
+    submit(&mut pool, 2, later);
+    orders(&mut pool, later);
+    pool.gone(worker, later + SECOND * 20);
+    let stats = pool.stats(later + SECOND * 20);
+    assert_eq!((stats.lost, stats.run.count()), (1, 1));
+    assert_eq!((stats.busy, stats.lifetime), (SECOND * 30, SECOND * 80));
+}
+
+#[test]
+fn tasks_side_by_side_are_a_share_each() {
+    let now = start();
+    let plan = Plan {
+        concurrency: 4,
+        ..Plan::new(1)
+    };
+    let (mut pool, _) = ready(plan, now);
+    for task in 0..3 {
+        submit(&mut pool, task, now);
+    }
+    orders(&mut pool, now);
+    let stats = pool.stats(now + SECOND);
+    assert_eq!(stats.busy, SECOND * 3);
+    assert!((stats.utilization() - 0.75).abs() < 1e-9, "{stats:?}");
+}
+
 /// Tasks that leave the middle of a queue leave nothing behind.
 #[test]
 fn cancelled_tasks_do_not_fill_the_queue() {
