@@ -87,11 +87,14 @@ fn limits_that_contradict_each_other_are_named() {
     let PoolError::Limits(cause) = error(limits_of(5, 4)) else {
         panic!("min is above max")
     };
-    assert!(cause.to_string().contains("`min`"), "{cause}");
+    assert!(
+        cause.to_string().contains("`workers` of a pool is 5..=4"),
+        "{cause}"
+    );
     let PoolError::Limits(cause) = error(limits_of(0, 0)) else {
         panic!("there can be no worker")
     };
-    assert!(cause.to_string().contains("`max`"), "{cause}");
+    assert!(cause.to_string().contains("`workers.end()`"), "{cause}");
     let mut shared = Limits::new(1..=1);
     shared.concurrency = 2;
     assert!(matches!(error(shared), PoolError::Concurrency(2)));

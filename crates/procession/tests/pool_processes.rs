@@ -459,8 +459,11 @@ fn limits_that_cannot_be_kept_are_named() {
         let of_workers = |workers| refused(Limits::new(workers));
         #[expect(clippy::reversed_empty_ranges, reason = "that is the mistake")]
         let reversed = of_workers(3..=2);
-        assert!(reversed.contains("`min` of a pool is 3"), "{reversed}");
-        assert!(of_workers(0..=0).contains("`max` of a pool is 0"));
+        assert!(
+            reversed.contains("`workers` of a pool is 3..=2"),
+            "{reversed}"
+        );
+        assert!(of_workers(0..=0).contains("`workers.end()` of a pool is 0"));
         let mut limits = limits(1);
         limits.concurrency = 0;
         assert!(refused(limits).contains("`concurrency`"));

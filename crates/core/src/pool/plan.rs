@@ -88,7 +88,7 @@ impl Plan {
     pub(super) fn check(&self) -> Result<(), PlanError> {
         let zero = |field| Err(PlanError::Zero { field });
         if self.max == 0 {
-            zero("max")
+            zero("workers.end()")
         } else if self.concurrency == 0 {
             zero("concurrency")
         } else if self.start_attempts == 0 {
@@ -115,7 +115,7 @@ pub enum PlanError {
         field: &'static str,
     },
     /// There cannot always be more than there can be.
-    #[error("`min` of a pool is {min}, above its `max` of {max}")]
+    #[error("`workers` of a pool is {min}..={max}: it begins above its end")]
     MinAboveMax {
         /// Workers that are to be there always.
         min: u32,

@@ -5,12 +5,15 @@ use super::*;
 #[test]
 fn a_plan_that_cannot_be_followed_names_the_number() {
     let bad = |plan| Dispatcher::<u32>::new(plan).unwrap_err().to_string();
-    assert_eq!(bad(Plan::new(0)), "`max` of a pool is 0");
+    assert_eq!(bad(Plan::new(0)), "`workers.end()` of a pool is 0");
     let plan = Plan {
         min: 5,
         ..Plan::new(4)
     };
-    assert_eq!(bad(plan), "`min` of a pool is 5, above its `max` of 4");
+    assert_eq!(
+        bad(plan),
+        "`workers` of a pool is 5..=4: it begins above its end"
+    );
     let plan = Plan {
         max_tasks: Some(0),
         ..Plan::new(4)
