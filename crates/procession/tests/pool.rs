@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
 
+#[path = "pool/fields.rs"]
+mod fields;
 #[path = "pool/processes.rs"]
 mod processes;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ahead::Line;
 use super::balance::Load;
-use super::plan::{Held, Order, Stopped, TaskId, Verdict, WorkerId};
+use super::plan::{Held, Order, Stopped, TaskId, Unfinished, Verdict, WorkerId};
 use super::queue::Waiting;
 use super::{Alarm, At, Dispatcher, Run, State, Task, Why, Worker};
 
@@ -192,7 +192,18 @@ impl<T> Dispatcher<T> {
             Alarm::Grace(worker, id) => self.give_up(worker, id, now),
             Alarm::Start(worker) | Alarm::Leave(worker) => self.kill(worker),
             Alarm::Age(worker) => self.recycle_worker(worker, now),
-            Alarm::Close => self.destroy(now),
+            Alarm::Close => self.cut_short(now),
+        }
+    }
+
+    /// The time to close has passed, unless somebody has destroyed it before.
+    fn cut_short(&mut self, now: Instant) {
+        if self.state == State::Closing {
+            self.unfinished = Some(Unfinished {
+                waiting: self.queued(),
+                running: self.tally.running,
+            });
+            self.destroy(now);
         }
     }
 

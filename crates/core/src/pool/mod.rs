@@ -58,8 +58,8 @@ pub use balance::{Balance, Load};
 pub use histogram::Histogram;
 pub use intake::Intake;
 pub use plan::{
-    Discipline, Held, Order, Plan, PlanError, Refusal, Refused, Stopped, TaskId, Terms, Verdict,
-    WorkerId,
+    Discipline, Held, Order, Plan, PlanError, Refusal, Refused, Stopped, TaskId, Terms, Unfinished,
+    Verdict, WorkerId,
 };
 pub use queue::Rank;
 pub use stats::Stats;
@@ -74,6 +74,7 @@ use queue::{Queue, Waiting};
 pub struct Dispatcher<T> {
     plan: Plan,
     state: State,
+    unfinished: Option<Unfinished>,
     queue: Queue<T>,
     balance: Option<Box<dyn Balance<T>>>,
     /// By slot.
@@ -199,6 +200,7 @@ impl<T> Dispatcher<T> {
         plan.check()?;
         Ok(Self {
             state: State::Open,
+            unfinished: None,
             queue: Queue::new(plan.discipline),
             plan,
             balance: None,
@@ -448,7 +450,8 @@ impl<T> Dispatcher<T> {
     }
 
     /// Takes no more tasks; ends when those that it has are finished. After
-    /// this time it is [destroyed](Self::destroy).
+    /// this time it is [destroyed](Self::destroy), and remembers what was
+    /// [unfinished](Self::unfinished).
     pub fn close(&mut self, limit: Option<Duration>, now: Instant) {
         if let Some(end) = limit.and_then(|limit| now.checked_add(limit)) {
             self.alarms.insert((end, Alarm::Close));
@@ -513,6 +516,12 @@ impl<T> Dispatcher<T> {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state == State::Over
+    }
+
+    /// What was left when the limit of a [`close`](Self::close) passed, if one did.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        self.unfinished
     }
 
     /// What it was told to be.

@@ -85,6 +85,8 @@ impl Plan {
         }
     }
 
+    /// Its errors name the fields as who makes a pool knows them: `min` and
+    /// `max` are one range there.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         let zero = |field| Err(PlanError::Zero { field });
         if self.max == 0 {
@@ -196,6 +198,15 @@ pub enum Refusal {
     Full,
     /// The pool takes no more tasks.
     Closed,
+}
+
+/// What a pool still had when the limit of its close had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Tasks that waited, and went back.
+    pub waiting: usize,
+    /// Tasks that ran, and were asked to end.
+    pub running: usize,
 }
 
 /// What the driver is to do.

@@ -122,6 +122,20 @@ impl<T> fmt::Display for TaskError<T> {
     }
 }
 
+/// The limit of a [`close_within`](super::Pool::close_within) passed before the
+/// pool had ended, and the pool was destroyed. With no task left it was the
+/// workers that took their time to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool did not close in time: {waiting} of its tasks waited, {running} ran")]
+#[non_exhaustive]
+pub struct CloseError {
+    /// Tasks that still waited: they came back as [`TaskError::Closed`].
+    pub waiting: usize,
+    /// Tasks that still ran: they were asked to end, and those that did so in
+    /// time have their result.
+    pub running: usize,
+}
+
 fn force(stopped: Stopped) -> &'static str {
     match stopped {
         Stopped::InQueue | Stopped::InTime => "",

@@ -67,7 +67,7 @@ use std::time::Duration;
 
 pub use call::{Call, Methods, Reply};
 pub use death::{Cause, Death};
-pub use error::TaskError;
+pub use error::{CloseError, TaskError};
 pub use events::{Event, Events};
 pub use limits::{Limits, PoolError, Terms};
 pub use map::{AsCompleted, Map};
@@ -80,7 +80,7 @@ pub use submitted::Submitted;
 pub use threads::{Running, Threads};
 pub use worker::{ServeError, Worker};
 
-use procession_core::pool::{Refusal, Refused, Terms as PlainTerms};
+use procession_core::pool::{Refusal, Refused, Terms as PlainTerms, Unfinished};
 use shared::Shared;
 use state::{Job, State};
 use submitted::block_on;
@@ -262,12 +262,26 @@ impl<T, R, P> Pool<T, R, P> {
 
     /// The same; what is not finished in this time is [destroyed](Self::destroy).
     ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the time passed first: this one, or that of somebody
+    /// else who closes the pool. It has ended all the same.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the pool closing.
-    pub async fn close_within(&self, limit: Duration) {
+    ///
+    /// # Node
+    ///
+    /// piscina's `closeTimeout` and tinypool's `terminateTimeout`, which are
+    /// errors too.
+    pub async fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
         self.handle.shared.close(Some(limit));
         self.ended().await;
+        match self.handle.shared.unfinished() {
+            Some(Unfinished { waiting, running }) => Err(CloseError { waiting, running }),
+            None => Ok(()),
+        }
     }
 
     /// [`close`](Self::close) without a runtime. Not for async code: it blocks the thread.

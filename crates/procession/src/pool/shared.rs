@@ -9,7 +9,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_core::pool::{Dispatcher, Intake, Refused, Stats, TaskId, Terms, Verdict, WorkerId};
+use procession_core::pool::{
+    Dispatcher, Intake, Refused, Stats, TaskId, Terms, Unfinished, Verdict, WorkerId,
+};
 use tokio::sync::Notify;
 
 use super::death::Death;
@@ -359,6 +361,11 @@ impl<T, R, P> Shared<T, R, P> {
             state.is_closing = true;
             state.machine.destroy(now);
         });
+    }
+
+    /// What the limit of a close left undone.
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        self.lock().machine.unfinished()
     }
 
     /// Waits until something holds.

@@ -399,6 +399,7 @@ fn closing_finishes_what_was_accepted() {
     assert_eq!(orders(&mut pool, now), [Order::Stop { worker }]);
     pool.gone(worker, now);
     assert_eq!(orders(&mut pool, now), [Order::Over]);
+    assert_eq!(pool.unfinished(), None);
 }
 
 #[test]
@@ -410,6 +411,7 @@ fn a_close_that_takes_too_long_destroys() {
     orders(&mut pool, now);
     pool.close(Some(SECOND), now);
     assert_eq!(orders(&mut pool, now), []);
+    assert_eq!(pool.unfinished(), None);
     let worker = workers[0];
     let (verdict, held) = (Verdict::Closed, Held::Back(2));
     assert_eq!(
@@ -441,6 +443,37 @@ fn a_close_that_takes_too_long_destroys() {
     pool.gone(worker, now + SECOND * 2);
     assert_eq!(pool.poll(now + SECOND * 2), Some(Order::Over));
     assert!(pool.deadline().is_none());
+    let (waiting, running) = (1, 1);
+    let unfinished = Unfinished { waiting, running };
+    assert_eq!(pool.unfinished(), Some(unfinished));
+}
+
+#[test]
+fn a_close_that_only_waits_for_its_workers_can_be_too_slow_as_well() {
+    let now = start();
+    let (mut pool, workers) = ready(Plan::new(1), now);
+    let worker = workers[0];
+    pool.close(Some(MS), now);
+    assert_eq!(orders(&mut pool, now), [Order::Stop { worker }]);
+    assert_eq!(orders(&mut pool, now + MS), [], "it has its grace period");
+    pool.gone(worker, now + MS);
+    let (waiting, running) = (0, 0);
+    let unfinished = Unfinished { waiting, running };
+    assert_eq!(pool.unfinished(), Some(unfinished));
+}
+
+#[test]
+fn a_close_within_a_limit_that_somebody_destroys_was_not_too_slow() {
+    let now = start();
+    let (mut pool, workers) = ready(Plan::new(1), now);
+    submit(&mut pool, 1, now);
+    orders(&mut pool, now);
+    pool.close(Some(SECOND), now);
+    pool.destroy(now);
+    orders(&mut pool, now + SECOND);
+    pool.gone(workers[0], now + SECOND);
+    orders(&mut pool, now + SECOND);
+    assert!(pool.is_over() && pool.unfinished().is_none());
 }
 
 #[test]
