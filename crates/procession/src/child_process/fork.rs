@@ -117,6 +117,14 @@ impl Command {
         self
     }
 
+    /// The channel that [`fork`](Self::fork) gives, unless there is one already.
+    pub(crate) fn ipc_by_default(&mut self) -> &mut Self {
+        if self.channel.is_none() {
+            self.ipc(Serialization::Json);
+        }
+        self
+    }
+
     /// A channel whose messages for the cluster come too.
     pub(crate) fn ipc_cluster(
         &mut self,

@@ -80,13 +80,43 @@ where
     R: DeserializeOwned + Send + 'static,
     P: DeserializeOwned + Send + 'static,
 {
-    /// A pool of processes: each runs this command, which has a channel and
-    /// speaks as [`Worker`](super::Worker) or [`node_task`] does. See
+    /// A pool of processes: each runs this command, and speaks as
+    /// [`Worker`](super::Worker) or [`node_task`] does. A command without a
+    /// channel gets one in JSON, as [`Command::fork`] gives it. See
     /// [`Processes`] for more.
     ///
     /// # Errors
     ///
     /// As [`Processes::start`].
+    ///
+    /// # Examples
+    ///
+    /// What is said on the channel is plain enough for any program. This is
+    /// `worker.js`, without a library (docs/pool.md has all the messages):
+    ///
+    /// ```js
+    /// const fib = (n) => (n < 2 ? n : fib(n - 1) + fib(n - 2));
+    /// process.on('message', async ({ run }) => {
+    ///   if (!run) return; // { cancel: { id } }: this work cannot hear it
+    ///   try {
+    ///     process.send({ done: { id: run.id, value: await fib(run.task) } });
+    ///   } catch (error) {
+    ///     process.send({ failed: { id: run.id, message: error.message } });
+    ///   }
+    /// });
+    /// process.send('ready');
+    /// ```
+    ///
+    /// ```no_run
+    /// use procession::child_process::Command;
+    /// use procession::pool::{Limits, Pool};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::<u64, u64>::processes(Limits::new(1..=4), &Command::node("worker.js"))?;
+    /// assert_eq!(pool.run(20).await?, 6765);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn processes(limits: Limits, command: &Command) -> Result<Self, PoolError> {
         Processes::new(limits, command).start()
     }
@@ -210,6 +240,7 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
         let shared = Arc::new(Shared::new(machine, Force::Kill, Bell::task()));
         let mut command = self.command;
         command
+            .ipc_by_default()
             .max_buffer(MaxBuffer::tail(LAST_WORDS))
             .kill_signal(Signal::KILL)
             .kill_on_drop()

@@ -101,9 +101,8 @@ where
             Ok(child) => child,
             Err(error) => return Death::from(chain(&error)),
         };
-        let Some(channel) = child.channel.take() else {
-            return Death::from("its command has no channel".to_owned());
-        };
+        let channel = child.channel.take();
+        let channel = channel.expect("a pool gives its command a channel");
         self.pid = child.id();
         let (tx, mut rx) = (channel.tx, channel.rx);
         // On its own: it need not be looked at with every message.

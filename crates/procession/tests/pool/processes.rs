@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use procession::child_process::Command;
 use procession::ipc::Serialization;
-use procession::pool::{Cause, Limits, Pool, Stopped, TaskError, Terms, node_task};
+use procession::pool::{Cause, Event, Limits, Pool, Stopped, TaskError, Terms, node_task};
 use procession_testkit::example;
 use procession_testkit::leaks::Oracle;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::LIMIT;
@@ -173,6 +174,77 @@ fn a_task_that_the_program_does_not_know_fails_alone() {
         assert_eq!(pool.stats().started, 1);
         pool.close().await;
     });
+}
+
+#[test]
+fn a_command_without_a_channel_gets_one() {
+    scene(async |oracle| {
+        let mut command = Command::new(example("pool_worker"));
+        command.envs([oracle.tag()]);
+        let pool = Program::processes(limits(1), &command).unwrap();
+        assert_eq!(pool.run(square(7)).await.unwrap(), 49);
+        pool.close().await;
+    });
+}
+
+/// A worker in another language: it has nothing of ours, only the channel.
+const TEN_LINES: &str = include_str!("../../../../interop/pool/ten_lines.js");
+
+#[test]
+fn ten_lines_of_node_are_a_worker() {
+    if procession_testkit::node::or_skip("ten_lines_of_node_are_a_worker").is_none() {
+        return;
+    }
+    scene(async |oracle| {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join("worker.js");
+        std::fs::write(&module, TEN_LINES).unwrap();
+        let mut command = Command::node(&module);
+        command.envs([oracle.tag()]);
+        let pool = Pool::<Value, u64>::processes(limits(1), &command).unwrap();
+        let mut events = pool.events();
+        let mut results = pool.map((10..20).map(Value::from));
+        for fib in [55, 89, 144, 233, 377, 610, 987, 1597, 2584, 4181] {
+            assert_eq!(results.next().await.unwrap().unwrap(), fib);
+        }
+        drop(results);
+        // No number: it calls itself until it throws.
+        let error = pool.run(json!("twelve")).await.unwrap_err();
+        let TaskError::Failed { message } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(message.contains("call stack"), "{message}");
+        assert_eq!(
+            (pool.run(json!(20)).await.unwrap(), pool.stats().started),
+            (6765, 1)
+        );
+        // For the rest of our lives; the other one waits.
+        let doomed = pool.try_run(json!(100)).unwrap();
+        let next = pool.try_run(json!(6)).unwrap();
+        let pid = loop {
+            if let Event::Ready { pid, .. } = events.next().await.unwrap() {
+                break pid.unwrap();
+            }
+        };
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let error = doomed.await.unwrap_err();
+        assert!(matches!(error, TaskError::WorkerDied { .. }), "{error:?}");
+        assert_eq!(next.await.unwrap(), 8);
+        let stats = pool.stats();
+        assert_eq!((stats.lost, stats.started, stats.killed), (1, 2, 0));
+        assert_eq!(pool.close_within(LIMIT).await, Ok(()));
+    });
+}
+
+/// What is printed is what runs.
+#[test]
+fn the_ten_lines_are_the_ones_in_the_books() {
+    assert_eq!(TEN_LINES.lines().count(), 10);
+    let chapter = include_str!("../../../../docs/pool.md");
+    assert!(chapter.contains(&format!("```js\n{TEN_LINES}```")));
+    let page = include_str!("../../src/pool/processes.rs").replace("    /// ", "");
+    assert!(page.contains(&format!("```js\n{TEN_LINES}```")));
 }
 
 #[test]
