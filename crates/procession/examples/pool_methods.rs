@@ -9,7 +9,6 @@
 use std::error::Error;
 
 use procession::child_process::Command;
-use procession::ipc::Serialization;
 use procession::pool::{Call, Limits, Methods, Pool, Reply, Running, Worker};
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,10 +17,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         worker.serve_methods(methods()).await?;
         return Ok(());
     }
-    let mut command = Command::new(std::env::current_exe()?);
-    command.ipc(Serialization::Json);
+    let command = Command::new(std::env::current_exe()?);
     let pool = Pool::<Call, Reply>::processes(Limits::new(1..=2), &command)?;
-    let sum: i64 = pool.call("add", (1, 2)).await?;
+    // The types once,
+    let add = pool.method::<(i64, i64), i64>("add");
+    let sum = add.call((1, 2)).await?;
+    // or with the call.
     let shout: String = pool.call("shout", "hello").await?;
     println!("{sum} {shout}");
     pool.close().await;

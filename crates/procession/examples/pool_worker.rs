@@ -40,6 +40,10 @@ enum Task {
     Hang,
     /// The process's number.
     Pid,
+    /// The task's.
+    Id,
+    /// That of the worker's place.
+    Slot,
 }
 
 /// What it answers.
@@ -124,6 +128,8 @@ fn run(task: Task, running: &mut Running<'_, Memory, u64>) -> Answer {
             std::thread::park();
         },
         Task::Pid => u64::from(std::process::id()),
+        Task::Id => running.id().0,
+        Task::Slot => u64::from(running.slot()),
     })
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use procession::child_process::{Command, Resource, Signal, Stdio};
 use procession::ipc::Serialization;
 use procession::pool::{
-    Call, Cause, Event, Events, Limits, Load, Payload, Pool, PoolError, Processes, Reply, Stopped,
-    TaskError, node_methods, node_task,
+    Call, Cause, Event, Events, Limits, Load, Method, Payload, Pool, PoolError, Processes, Reply,
+    Stopped, TaskError, Terms, node_methods, node_task,
 };
 use procession_testkit::example;
 use procession_testkit::leaks::Oracle;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -633,6 +634,121 @@ fn methods_are_called_by_their_names() {
             assert_eq!(pool.stats().started, 1);
         });
     }
+}
+
+#[test]
+fn a_method_has_its_types_once() {
+    let mut programs = vec!["rust"];
+    if procession_testkit::node::or_skip("a_method_of_node_has_its_types_once").is_some() {
+        programs.push("node");
+    }
+    for kind in programs {
+        scene(async |oracle| {
+            let folder = tempfile::tempdir().unwrap();
+            let module = folder.path().join("methods.js");
+            let text = "exports.add = (a, b) => a + b;
+                exports.shout = async (text) => text.toUpperCase();";
+            std::fs::write(&module, text).unwrap();
+            let mut command = match kind {
+                "rust" => Command::new(example("pool_methods")),
+                _ => node_methods(&module),
+            };
+            command.envs([oracle.tag()]);
+            let pool = Pool::<Call, Reply>::processes(limits(1), &command).unwrap();
+            let add = pool.method::<(i64, i64), i64>("add");
+            assert_eq!(add.call((4, 6)).await.unwrap(), 10);
+            let (again, shout): (_, Method<&str, String>) = (add.clone(), pool.method("shout"));
+            assert_eq!(again.name(), "add");
+            drop(add);
+            // Side by side, each with its own.
+            let (sum, text) = tokio::join!(again.call((-1, 1)), shout.call("hey"));
+            assert_eq!((sum.unwrap(), text.unwrap().as_str()), (0, "HEY"), "{kind}");
+            let error = pool.method::<(), ()>("sub").call(()).await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("no method `sub`"), "{kind}: {text}");
+            let error = pool
+                .method::<&str, u8>("shout")
+                .call("hey")
+                .await
+                .unwrap_err();
+            assert!(matches!(error, TaskError::Unreadable { .. }), "{error:?}");
+            pool.close().await;
+            assert_eq!(pool.stats().started, 1);
+        });
+    }
+}
+
+#[test]
+fn a_call_has_terms_of_its_own() {
+    scene(async |oracle| {
+        let mut command = Command::new(example("pool_methods"));
+        command.envs([oracle.tag()]);
+        let pool = Pool::<Call, Reply>::processes(limits(1), &command).unwrap();
+        let token = CancellationToken::new();
+        token.cancel();
+        let terms = Terms {
+            cancel: Some(token),
+            ..Terms::default()
+        };
+        // No worker has begun to start: nobody has run in this runtime but us.
+        let add = pool.method::<(i64, i64), i64>("add");
+        for error in [
+            pool.call_with::<i64>("add", (1, 2), terms.clone())
+                .await
+                .unwrap_err(),
+            add.call_with((1, 2), terms).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, TaskError::CanceledInQueue(_)), "{error:?}");
+            assert_eq!(error.into_task().unwrap().method(), "add");
+        }
+        let terms = Terms {
+            run_timeout: Some(LIMIT),
+            ..Terms::default()
+        };
+        let sum: i64 = pool.call_with("add", (1, 2), terms).await.unwrap();
+        assert_eq!(sum, 3);
+        pool.close().await;
+    });
+}
+
+/// It is its own pool here, as who runs it sees it.
+#[test]
+fn the_example_of_methods_prints_what_its_workers_say() {
+    scene(async |oracle| {
+        let mut command = Command::new(example("pool_methods"));
+        let output = command.envs([oracle.tag()]).output().await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "3 HELLO\n");
+    });
+}
+
+#[test]
+fn a_task_in_a_process_knows_its_number_and_its_place() {
+    scene(async |oracle| {
+        let mut limits = limits(2);
+        limits.workers = 2..=2;
+        let pool = program(oracle, limits);
+        let mut busy = pool.try_run(json!("Count")).unwrap();
+        assert!(busy.next_progress().await.is_some());
+        let mut seen = BTreeSet::new();
+        for _ in 0..5 {
+            let task = pool.try_run(json!("Id")).unwrap();
+            let id = task.id();
+            assert_eq!(task.await.unwrap(), json!(id.0));
+            seen.insert(pool.run(json!("Slot")).await.unwrap().as_u64().unwrap());
+        }
+        assert!(
+            seen.len() == 1 && seen.iter().all(|slot| *slot < 2),
+            "{seen:?}"
+        );
+        let mut other = pool.try_run(json!("Count")).unwrap();
+        assert!(other.next_progress().await.is_some());
+        drop(busy);
+        // The other place is free now, and only that.
+        let slot = pool.run(json!("Slot")).await.unwrap().as_u64().unwrap();
+        assert!(slot < 2 && !seen.contains(&slot), "{slot} {seen:?}");
+        drop(other);
+        pool.close().await;
+    });
 }
 
 #[test]

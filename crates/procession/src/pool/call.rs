@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -106,9 +108,100 @@ impl<P> Pool<Call, Reply, P> {
             reason: error.to_string(),
         })
     }
+
+    /// A method whose name and types are said once. Whether there is such a one
+    /// is met by its calls.
+    #[must_use]
+    pub fn method<A: Serialize, R: DeserializeOwned>(&self, name: &str) -> Method<A, R, P> {
+        Method {
+            pool: self.clone(),
+            name: name.into(),
+            types: PhantomData,
+        }
+    }
 }
 
-type Method<S, P> = dyn Fn(Value, &mut Running<'_, S, P>) -> Result<Value, String> + Send + Sync;
+/// A method of a pool's workers, from arguments `A` to `R`; see [`Pool::method`].
+///
+/// Like a clone of the pool, it keeps it open.
+///
+/// ```no_run
+/// use procession::pool::{Call, Limits, Method, Pool, Reply, node_methods};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::<Call, Reply>::processes(Limits::new(1..=4), &node_methods("sums.js"))?;
+/// let add: Method<(i32, i32), i32> = pool.method("add");
+/// let double = pool.method::<i32, i32>("double");
+/// assert_eq!(add.call((1, double.call(2).await?)).await?, 5);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Node
+///
+/// A function of workerpool's `proxy`.
+pub struct Method<A, R, P = ()> {
+    pool: Pool<Call, Reply, P>,
+    name: Arc<str>,
+    types: PhantomData<fn(A) -> R>,
+}
+
+impl<A: Serialize, R: DeserializeOwned, P> Method<A, R, P> {
+    /// Calls the method and waits for what it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    pub async fn call(&self, args: A) -> Result<R, TaskError<Call>> {
+        self.pool.call(&self.name, args).await
+    }
+
+    /// The same on terms of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    pub async fn call_with(&self, args: A, terms: Terms) -> Result<R, TaskError<Call>> {
+        self.pool.call_with(&self.name, args, terms).await
+    }
+}
+
+impl<A, R, P> Method<A, R, P> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl<A, R, P> Clone for Method<A, R, P> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            name: Arc::clone(&self.name),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A, R, P> fmt::Debug for Method<A, R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Method")
+            .field("name", &self.name)
+            .field("pool", &self.pool)
+            .finish()
+    }
+}
+
+type Body<S, P> = dyn Fn(Value, &mut Running<'_, S, P>) -> Result<Value, String> + Send + Sync;
 
 /// The methods of a worker program; see [`Worker::serve_methods`](super::Worker::serve_methods).
 ///
@@ -125,7 +218,7 @@ type Method<S, P> = dyn Fn(Value, &mut Running<'_, S, P>) -> Result<Value, Strin
 /// # }
 /// ```
 pub struct Methods<S = (), P = ()> {
-    methods: BTreeMap<String, Box<Method<S, P>>>,
+    methods: BTreeMap<String, Box<Body<S, P>>>,
 }
 
 impl<S, P> Methods<S, P> {
@@ -148,13 +241,13 @@ impl<S, P> Methods<S, P> {
         A: DeserializeOwned,
         R: Serialize,
     {
-        let method = move |args, running: &mut Running<'_, S, P>| {
+        let body = move |args, running: &mut Running<'_, S, P>| {
             let args = serde_json::from_value(args)
                 .map_err(|error| format!("its arguments cannot be read: {error}"))?;
             serde_json::to_value(run(args, running))
                 .map_err(|error| format!("its result cannot be sent: {error}"))
         };
-        self.methods.insert(name.to_owned(), Box::new(method));
+        self.methods.insert(name.to_owned(), Box::new(body));
         self
     }
 

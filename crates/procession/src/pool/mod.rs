@@ -65,7 +65,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use call::{Call, Methods, Reply};
+pub use call::{Call, Method, Methods, Reply};
 pub use death::{Cause, Death};
 pub use error::{CloseError, TaskError};
 pub use events::{Event, Events};
