@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
+use procession::child_process::{Command, Stdio};
 use procession::ipc::Blob;
 use procession::worker_threads::Waited;
 use procession::worker_threads::process::SharedArrayBuffer;
@@ -164,6 +165,28 @@ fn a_dropped_wait_holds_up_nobody() {
         let limited = tokio::time::timeout(Duration::from_millis(5), waits).await;
         assert!(limited.is_err());
         assert!(started.elapsed() < LIMIT);
+    });
+}
+
+#[test]
+fn the_example_of_what_is_shared_loses_nothing() {
+    scene(async |oracle| {
+        let mut command = Command::new(procession_testkit::example("shared_by_processes"));
+        command.envs([oracle.tag()]).stderr(Stdio::Inherit);
+        let output = tokio::time::timeout(LIMIT, command.output()).await;
+        let printed = String::from_utf8(output.unwrap().unwrap().stdout.to_vec()).unwrap();
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "somebody holds the lock for ever",
+                "it was killed, and the lock is the next one's",
+                "a result of 1048576 bytes",
+                "a result of 1048576 bytes",
+                "a result of 1048576 bytes",
+                "counted to 3000",
+            ]
+        );
     });
 }
 
