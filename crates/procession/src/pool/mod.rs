@@ -28,8 +28,13 @@
 //! Each task that was accepted ends once, with a result or a [`TaskError`];
 //! one that never ran comes back in it. The queue is bounded: when it is full,
 //! [`Pool::run`] gives the task back, while [`Pool::map`] and
-//! [`Pool::as_completed`] wait. A pool needs no runtime: what is async here
-//! runs on any, and the `_blocking` forms on none.
+//! [`Pool::as_completed`] wait.
+//!
+//! A pool of threads needs no runtime: what is async here runs on any, and
+//! [`Pool::run_blocking`], [`Submitted::wait_blocking`], [`Events::next_blocking`]
+//! and [`Pool::close_blocking`] on none; nothing else has such a form. One of
+//! processes lives in the runtime that it was made in, and they may be called
+//! beside it; [`Worker::serve_blocking`] is for a worker without one.
 //!
 //! # Node
 //!

@@ -49,7 +49,7 @@
 //!
 //! All of it works on any tokio runtime (`terminate` and
 //! `post_message_to_thread` need its time enabled) and on plain threads, by the
-//! methods that begin with `blocking_`. Those panic when they are called in
+//! methods that end in `_blocking`. Those panic when they are called in
 //! async code, where they would stop a whole runtime.
 //!
 //! # Panics

@@ -138,7 +138,7 @@ impl fmt::Display for WorkerExit {
 
 /// A thread that receives `In` and posts `Out`.
 ///
-/// Everything is there twice: for async code, and as `blocking_…` for threads without a runtime.
+/// Everything is there twice: for async code, and as `…_blocking` for threads without a runtime.
 ///
 /// # Drop
 ///

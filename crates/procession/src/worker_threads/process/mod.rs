@@ -51,7 +51,7 @@
 //! # Async or not
 //!
 //! What has a socket belongs to the runtime in which it was made. The methods
-//! that begin with `blocking_` are for plain threads beside it, and panic in async code.
+//! that end in `_blocking` are for plain threads beside it, and panic in async code.
 
 mod broadcast;
 mod error;
