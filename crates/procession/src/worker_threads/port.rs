@@ -149,7 +149,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// # Panics
     ///
-    /// In async code.
+    /// In async code; in a release build only if it has to wait.
     pub fn post_blocking(&self, message: Out) -> Result<(), PostError<Out>> {
         self.tx.post_blocking(message)
     }
@@ -176,7 +176,7 @@ impl<Out, In> MessagePort<Out, In> {
     ///
     /// # Panics
     ///
-    /// In async code.
+    /// In async code; in a release build only if it has to wait.
     pub fn recv_blocking(&mut self) -> Option<In> {
         let message = self.rx.recv_blocking();
         self.wanted(message)
@@ -288,7 +288,7 @@ impl<T> PortSender<T> {
     ///
     /// # Panics
     ///
-    /// In async code.
+    /// In async code; in a release build only if it has to wait.
     pub fn post_blocking(&self, message: T) -> Result<(), PostError<T>> {
         self.0.post_blocking(message)
     }
