@@ -213,8 +213,9 @@ impl<Out, In> MessagePort<Out, In> {
 
     /// Closes both ports. What waits in them can still be received.
     pub fn close(&mut self) {
-        self.tx.close();
+        // In this order: who is told that nothing more comes cannot post any more either.
         self.rx.close();
+        self.tx.close();
     }
 
     /// Whether posts fail because the port is closed, from here or from there.
