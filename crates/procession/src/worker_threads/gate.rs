@@ -10,7 +10,7 @@ use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 /// The sleeper says that it [waits](Self::wait), then looks once more for what
 /// it waits for. Who brings it does so by a sequentially consistent operation,
 /// and then [opens](Self::open) the gate. One of the two sees the other;
-/// `crates/models` tries all orders in which they can run.
+/// `tests/models` tries the orders in which they can run.
 pub(super) struct Gate {
     is_awaited: AtomicBool,
     sleeper: Mutex<Option<Waker>>,

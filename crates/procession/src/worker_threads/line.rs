@@ -2,17 +2,15 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use concurrent_queue::{ConcurrentQueue, PopError, PushError};
 use crossbeam_utils::Backoff;
-use tokio::sync::Notify;
 
 use super::blocking;
 use super::error::{PostError, TryRecvError};
 use super::gate::Gate;
 use super::port::Queue;
+use super::sync::{AtomicUsize, ConcurrentQueue, Notify, Ordering, PopError, PushError};
 
 /// A queue up to this size, in bytes, is allocated at once, and the faster for it.
 const RING: usize = 32 * 1024;

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::blocking;
 use super::error::{PostError, RecvTimedOut, TryRecvError};
 use super::line::Line;
+use super::sync::{AtomicBool, Ordering};
 
 /// How many messages may wait in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

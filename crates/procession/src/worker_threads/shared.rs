@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::blocking;
+use super::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// How a wait for a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

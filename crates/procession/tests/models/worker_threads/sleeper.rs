@@ -1,27 +1,18 @@
-//! Orders in which the threads around a port's gate can run.
+//! The gate: no message is slept through.
 //!
-//! The gate is the module itself, over shuttle's atomics. What it guards is a
-//! counter: as in the real queue, it changes by sequentially consistent
-//! operations. shuttle takes all operations for such; the gate has one that is
-//! less, and says why that is enough.
-#![cfg(feature = "worker-threads")]
-
-#[path = "../src/worker_threads/gate.rs"]
-mod gate;
-
-mod sync {
-    pub(super) use shuttle::sync::atomic::{AtomicBool, Ordering};
-    pub(super) use shuttle::sync::{Mutex, MutexGuard};
-}
+//! What it guards is a counter here: as in the real queue, it changes by
+//! sequentially consistent operations.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use gate::Gate;
 use shuttle::future::block_on;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::thread;
+
+use super::gate::Gate;
+use crate::many_orders;
 
 struct Port {
     messages: AtomicUsize,
@@ -65,12 +56,6 @@ impl Port {
     fn recv(&self) {
         block_on(poll_fn(|cx| self.poll(cx)));
     }
-}
-
-/// Far more orders than there are places to be interrupted at.
-fn many_orders(test: impl Fn() + Clone + Send + Sync + 'static) {
-    shuttle::check_random(test.clone(), 5_000);
-    shuttle::check_pct(test, 5_000, 3);
 }
 
 #[test]
