@@ -2,25 +2,18 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use procession_sys::SharedCells;
 
+use super::places::{COUNT, Places};
 use crate::ipc::envelope::{self, Content};
 use crate::ipc::{Handle, MemoryError};
-
-/// The most that a worker may be sent.
-pub(super) const MOST: u32 = 15;
-
-/// Places for tasks that nobody has taken yet: for these, and the one that is to begin.
-const PLACES: usize = MOST as usize + 1;
 
 /// Whether workers can share them: where nobody vouches for their size, a worker
 /// could take us with it.
 pub(super) const CAN_BE_SHARED: bool = procession_sys::SIZES_ARE_SEALED;
 
-/// A cell for each task that waits at a worker, which both sides see. Whoever
-/// takes the task out of it has it, so neither has to ask the other.
+/// Memory of both sides with the [`Places`] in it.
 pub(super) struct Claims {
     cells: SharedCells,
     /// The number of the next offer.
@@ -29,7 +22,7 @@ pub(super) struct Claims {
 
 impl Claims {
     pub(super) fn new() -> io::Result<Self> {
-        SharedCells::new(PLACES).map(Self::on)
+        SharedCells::new(COUNT).map(Self::on)
     }
 
     fn on(cells: SharedCells) -> Self {
@@ -47,35 +40,32 @@ impl Claims {
         })?;
         Ok(Self::on(SharedCells::from_fd(
             fd,
-            PLACES * size_of::<u32>(),
+            COUNT * size_of::<u32>(),
         )?))
     }
 
     /// Puts a task into a free place, for one side alone, under a number that no other gets: one
     /// that is sent again is another. `None`: there is no place.
     pub(super) fn offer(&mut self) -> Option<u32> {
-        let mut numbers = (0..=MOST).map(|n| self.next.wrapping_add(n));
-        let claim = numbers.find(|it| *it != 0 && self.cell(*it).load(Ordering::SeqCst) == 0)?;
-        self.cell(claim).store(claim, Ordering::SeqCst);
+        let claim = self.places().offer(self.next)?;
         self.next = claim.wrapping_add(1);
         Some(claim)
     }
 
     /// Takes a task out of its place; `false` if the other side has it.
     pub(super) fn take(&self, claim: u32) -> bool {
-        let (order, relaxed) = (Ordering::SeqCst, Ordering::Relaxed);
-        let cell = self.cell(claim);
-        claim != 0 && cell.compare_exchange(claim, 0, order, relaxed).is_ok()
+        self.places().take(claim)
     }
 
-    fn cell(&self, claim: u32) -> &AtomicU32 {
-        &self.cells.cells()[claim as usize % PLACES]
+    fn places(&self) -> Places<'_> {
+        Places(self.cells.cells())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::places::MOST;
 
     #[test]
     fn one_side_has_it() {
@@ -89,7 +79,7 @@ mod tests {
                 // Its numbers begin anew.
                 ours.next = u32::MAX - 7;
             }
-            let offered: Vec<u32> = (0..PLACES).map_while(|_| ours.offer()).collect();
+            let offered: Vec<u32> = (0..COUNT).map_while(|_| ours.offer()).collect();
             assert!(offered.len() >= MOST as usize, "there are places");
             assert!(!offered.contains(&0));
             for (n, claim) in offered.into_iter().enumerate() {
@@ -116,7 +106,7 @@ mod tests {
         let mut ours = Claims::new().unwrap();
         let first = ours.offer().unwrap();
         assert!(ours.take(first));
-        let again: Vec<u32> = (0..PLACES).map_while(|_| ours.offer()).collect();
+        let again: Vec<u32> = (0..COUNT).map_while(|_| ours.offer()).collect();
         assert!(again.len() >= MOST as usize && !again.contains(&first));
         assert!(!ours.take(first));
     }

@@ -1,8 +1,7 @@
 //! What happens in a pool, for who wants to see it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use procession_core::pool::WorkerId;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -10,6 +9,7 @@ use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use super::death::Death;
 use super::submitted::block_on;
+use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::ipc::Message;
 
 /// Events that are kept for who has not looked yet; then the oldest are dropped.

@@ -1,14 +1,13 @@
 //! What a worker is told, and bells that threads and tasks can wait for.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use procession_core::pool::TaskId;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Notify, Ordering};
 use super::ticket::Slip;
 
 /// An inbox, held at both ends.

@@ -15,6 +15,7 @@ use super::Pool;
 use super::claims;
 use super::inbox::Bell;
 use super::limits::{Limits, PoolError};
+use super::places;
 use super::rules::Rules;
 use super::shared::Shared;
 use super::state::Force;
@@ -188,7 +189,7 @@ impl<T: Serialize + Send + Sync + 'static> Processes<T> {
     /// what came after it. Linux only.
     #[must_use]
     pub fn ahead(mut self, tasks: u32) -> Self {
-        self.ahead = tasks.min(claims::MOST);
+        self.ahead = tasks.min(places::MOST);
         self
     }
 

@@ -6,19 +6,19 @@
 //! may take long or is somebody else's code (wakers, tokens, threads) happens
 //! when it is released; see docs/design/pool.md.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use procession_core::pool::{
     Dispatcher, Intake, Refused, Stats, TaskId, Terms, Unfinished, Verdict, WorkerId,
 };
-use tokio::sync::Notify;
 
 use super::death::Death;
 use super::error::TaskError;
 use super::events::{Event, Feed};
 use super::inbox::{Assignment, Bell, Mail};
 use super::state::{After, Chores, Force, Job, State, ran};
+use super::sync::{Mutex, MutexGuard, Notify};
 use super::ticket::Ticket;
 use super::trace;
 

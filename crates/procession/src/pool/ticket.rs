@@ -1,13 +1,13 @@
 //! What a task's worker and who waits for it share.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio_util::sync::CancellationToken;
 
 use super::error::TaskError;
+use super::sync::{AtomicBool, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// A ticket, held at both ends.
 pub(super) type Slip<T, R, P> = Arc<Ticket<T, R, P>>;

@@ -10,10 +10,12 @@
     reason = "much of what the modules offer is for others"
 )]
 
+mod pool;
 mod stepwise;
 #[cfg(feature = "worker-threads")]
 mod worker_threads;
 
+use procession::ipc;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
