@@ -6,7 +6,7 @@
 //! awake; but both, for who must be woken first answers too late to be polled for.
 //!
 //! Each end finds that out for itself, by the time from what it sends to what it
-//! hears next. Within the limit: polling pays, and goes on. Within [`BRISK`] times
+//! hears next. Within the limit: polling pays, and goes on. Within `BRISK` times
 //! that: it may be that only the waking takes so long, so now and then it is tried a few
 //! times, for as long as waking takes. Both ends count the same answers, and a power of two
 //! of them is the time to try, so they try together. Who tries in vain rests twice as long.
