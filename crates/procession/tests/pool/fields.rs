@@ -213,31 +213,37 @@ fn all_that_wait_can_be_cancelled_together() {
 #[test]
 fn the_histograms_hold_how_long_tasks_waited_and_ran() {
     scene(|| async {
-        let gate = Gate::default();
-        let theirs = gate.clone();
+        let (gate, begun) = (Gate::default(), Gate::default());
+        let (theirs, begins) = (gate.clone(), begun.clone());
         let pool = Pool::threads(limits(1), move |(): ()| {
             let began = Instant::now();
+            begins.open();
             theirs.pass();
             began.elapsed()
         })
         .unwrap();
+        let submitted = Instant::now();
         let first = pool.try_run(()).unwrap();
-        until(|| pool.stats().running == 1).await;
+        until(|| begun.is_open()).await;
         let second = pool.try_run(()).unwrap();
         let canceled = pool.try_run(()).unwrap();
         canceled.cancel();
         canceled.await.unwrap_err();
         let waits = Instant::now();
-        until(|| waits.elapsed() >= MS).await;
+        // Most of the first one's run is still to come.
+        let before = waits - submitted;
+        until(|| waits.elapsed() > before + MS).await;
         let waited = waits.elapsed();
         gate.open();
         let ran = [first.await.unwrap(), second.await.unwrap()];
+        let whole = submitted.elapsed();
         let stats = pool.stats();
         let (wait, run) = (&stats.wait, &stats.run);
         assert_eq!((wait.count(), run.count()), (2, 2), "one never ran");
         assert!(wait.max() >= waited, "{wait:?} {waited:?}");
         assert!(run.max() >= ran[0].max(ran[1]), "{run:?} {ran:?}");
         assert!(run.total() >= ran[0] + ran[1], "{run:?} {ran:?}");
+        assert!(run.total() <= whole && wait.max() <= whole, "{whole:?}");
         assert_eq!(run.quantile(1.0), run.max());
         assert!(wait.quantile(0.5) <= wait.max() && wait.max() <= wait.total());
         assert!(stats.busy >= run.total() && stats.utilization() > 0.0);
