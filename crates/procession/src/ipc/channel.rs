@@ -369,11 +369,12 @@ impl Sender {
         self.shared.closed.cancelled().await;
     }
 
-    /// Whether nothing can be sent any more.
+    /// Whether the channel has closed. After a [`disconnect`](Self::disconnect)
+    /// it has when what was sent before is out; nothing new is taken meanwhile.
     ///
     /// # Node
     ///
-    /// `!connected`.
+    /// `!connected`, which is so at once.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.closed.is_cancelled()
