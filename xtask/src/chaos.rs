@@ -31,8 +31,8 @@ struct Amount {
     endures: Option<(u32, u32)>,
 }
 
-/// Runs the tests `chaos`, `sweep` and `pool_storm` of procession, and the kills and the
-/// endurance of the command line's, with the full figures. Who names some figures gets only those;
+/// Runs the tests `chaos`, `sweep` and `pool_storm` and the crash loop of procession, and the kills and
+/// the endurance of the command line's, with the full figures. Who names some figures gets only those;
 /// restarts and connections are one.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match amount(arguments).and_then(all) {
@@ -60,6 +60,7 @@ fn all(amount: Amount) -> Ran {
         add(pool_storm(amount.pool_tasks)?);
     }
     if let Some((restarts, connections)) = amount.endures {
+        add(crash_loop(restarts.saturating_mul(10))?);
         add(endurance(restarts, connections)?);
     }
     Ok((counts, went_well))
@@ -70,6 +71,13 @@ fn kills(number: u32) -> Ran {
                  --nocapture --test-threads 1";
     let words: Vec<&str> = words.split_whitespace().collect();
     run_counting(cargo(&words).env("PROCESSION_KILLS", number.to_string()))
+}
+
+/// `/bin/false` without a pause: what ends takes nothing with it.
+fn crash_loop(restarts: u32) -> Ran {
+    let words = "test --package procession --test cluster restarts_without_bounds -- --nocapture";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    run_counting(cargo(&words).env("PROCESSION_RESTARTS", restarts.to_string()))
 }
 
 /// With the release build: the limit of memory is that of what people run.
