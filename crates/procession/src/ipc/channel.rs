@@ -17,7 +17,7 @@ use super::memory::make_room;
 use super::message::{self, Message};
 use super::owner::Owner;
 use super::receiver::Receiver;
-use super::shared::{NotSent, Shared};
+use super::shared::{NotSent, Receipt, Shared};
 
 thread_local! {
     /// Where values become frames, so that small messages cost no allocation, and
@@ -478,6 +478,11 @@ impl Sender {
             }
             room.await;
         };
+        self.delivered(answer).await
+    }
+
+    /// Waits until the peer has a handle.
+    pub(super) async fn delivered(&self, answer: Receipt) -> Result<(), SendError> {
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(back)) => Err(self.not_received(back)),
@@ -515,7 +520,7 @@ impl Sender {
         }
     }
 
-    fn full(&self, handle: Option<Handle>) -> SendError {
+    pub(super) fn full(&self, handle: Option<Handle>) -> SendError {
         SendError::Full {
             peer: self.shared.peer.clone(),
             handle,

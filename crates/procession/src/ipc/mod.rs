@@ -68,6 +68,7 @@ mod blob;
 pub mod blocking;
 mod channel;
 pub(crate) mod cluster;
+mod delivery;
 pub(crate) mod envelope;
 mod error;
 mod handle;
@@ -88,6 +89,7 @@ pub(crate) use shared::busy_poll;
 
 pub use blob::{Blob, BlobWriter, MemoryError};
 pub use channel::{Channel, Sender};
+pub use delivery::Delivery;
 pub use error::{DecodeError, EncodeError, FromEnvError, ReceiveError, RequestError, SendError};
 pub use handle::{Handle, HandleError};
 pub use message::Message;
