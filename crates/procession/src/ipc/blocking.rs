@@ -71,13 +71,17 @@ impl Channel {
     ///
     /// [`FromEnvError`].
     pub fn from_env() -> Result<Option<Self>, FromEnvError> {
+        Self::from_env_with(Limits::default())
+    }
+
+    /// As [`Channel::from_env`], with other limits.
+    ///
+    /// # Errors
+    ///
+    /// [`FromEnvError`].
+    pub fn from_env_with(limits: Limits) -> Result<Option<Self>, FromEnvError> {
         let channel = inherited()?.map(|(socket, serialization)| {
-            Self::new(
-                socket,
-                serialization,
-                Limits::default(),
-                "our parent".into(),
-            )
+            Self::new(socket, serialization, limits, "our parent".into())
         });
         Ok(channel)
     }
