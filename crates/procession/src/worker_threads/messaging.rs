@@ -11,23 +11,25 @@ use tokio::sync::{mpsc, oneshot};
 use super::blocking;
 use super::environment::ThreadId;
 use super::error::{AlreadyListening, PostToThreadError};
+use super::slot::Slot;
 
 /// How many messages wait for a thread; then the posters wait.
 const ROOM: usize = 64;
 
 /// Who listens: a `Sender<Envelope<T>>` each.
-static LISTENERS: LazyLock<Mutex<HashMap<ThreadId, Arc<dyn Any + Send + Sync>>>> =
-    LazyLock::new(Mutex::default);
+type Listeners = HashMap<ThreadId, Arc<dyn Any + Send + Sync>>;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+static LISTENERS: LazyLock<Mutex<Listeners>> = LazyLock::new(Mutex::default);
+
+fn listeners() -> MutexGuard<'static, Listeners> {
     // Whoever panicked held it for a change of one entry.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A message on its way. Whoever takes it first has it: the receiver, or the
 /// poster when its time is over.
 struct Envelope<T> {
-    message: Arc<Mutex<Option<T>>>,
+    message: Slot<T>,
     source: ThreadId,
     receipt: oneshot::Sender<()>,
 }
@@ -61,7 +63,7 @@ impl<T: Send + 'static> ThreadMessages<T> {
     /// [`AlreadyListening`]: a thread listens once. Threads that are no workers' are one, the main thread.
     pub fn listen() -> Result<Self, AlreadyListening> {
         let thread = ThreadId::current();
-        let mut listeners = lock(&LISTENERS);
+        let mut listeners = listeners();
         if listeners.contains_key(&thread) {
             return Err(AlreadyListening { thread });
         }
@@ -107,7 +109,7 @@ impl<T: Send + 'static> ThreadMessages<T> {
 
 /// `None` for a message that was withdrawn.
 fn open<T>(envelope: Envelope<T>) -> Option<ThreadMessage<T>> {
-    let message = lock(&envelope.message).take()?;
+    let message = envelope.message.take()?;
     // Who no longer waits for it may have been dropped, after it was posted.
     let _ = envelope.receipt.send(());
     Some(ThreadMessage {
@@ -118,7 +120,7 @@ fn open<T>(envelope: Envelope<T>) -> Option<ThreadMessage<T>> {
 
 impl<T: Send + 'static> Drop for ThreadMessages<T> {
     fn drop(&mut self) {
-        let sender = lock(&LISTENERS).remove(&self.thread);
+        let sender = listeners().remove(&self.thread);
         drop(sender);
     }
 }
@@ -203,7 +205,7 @@ pub fn post_message_to_thread_blocking<T: Send + 'static>(
 struct Post<T> {
     thread: ThreadId,
     listener: Option<mpsc::Sender<Envelope<T>>>,
-    message: Arc<Mutex<Option<T>>>,
+    message: Slot<T>,
 }
 
 impl<T: Send + 'static> Post<T> {
@@ -211,7 +213,7 @@ impl<T: Send + 'static> Post<T> {
         if thread == ThreadId::current() {
             return Err(PostToThreadError::SameThread { thread, message });
         }
-        let Some(listener) = lock(&LISTENERS).get(&thread).cloned() else {
+        let Some(listener) = listeners().get(&thread).cloned() else {
             return Err(PostToThreadError::NotListening { thread, message });
         };
         let Some(sender) = listener.downcast_ref::<mpsc::Sender<Envelope<T>>>() else {
@@ -220,7 +222,7 @@ impl<T: Send + 'static> Post<T> {
         Ok(Self {
             thread,
             listener: Some(sender.clone()),
-            message: Arc::new(Mutex::new(Some(message))),
+            message: Slot::new(message),
         })
     }
 
@@ -228,7 +230,7 @@ impl<T: Send + 'static> Post<T> {
     async fn received(&mut self) {
         let (receipt, received) = oneshot::channel();
         let envelope = Envelope {
-            message: Arc::clone(&self.message),
+            message: self.message.share(),
             source: ThreadId::current(),
             receipt,
         };
@@ -242,7 +244,7 @@ impl<T: Send + 'static> Post<T> {
 
     fn verdict(&self, received: Option<()>, limit: Duration) -> Result<(), PostToThreadError<T>> {
         let thread = self.thread;
-        match (lock(&self.message).take(), received) {
+        match (self.message.take(), received) {
             (None, _) => Ok(()),
             (Some(message), Some(())) => Err(PostToThreadError::NotListening { thread, message }),
             (Some(message), None) => Err(PostToThreadError::TimedOut {
@@ -256,7 +258,7 @@ impl<T: Send + 'static> Post<T> {
 
 impl<T> Drop for Post<T> {
     fn drop(&mut self) {
-        let withdrawn = lock(&self.message).take();
+        let withdrawn = self.message.take();
         drop(withdrawn);
     }
 }

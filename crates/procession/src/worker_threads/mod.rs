@@ -71,6 +71,7 @@ mod panic;
 mod port;
 pub mod process;
 mod shared;
+mod slot;
 mod sync;
 mod worker;
 

@@ -21,7 +21,7 @@ use shuttle::{Config, Runner};
 
 /// Far more orders than there are places to be interrupted at.
 fn many_orders(test: impl Fn() + Clone + Send + Sync + 'static) {
-    orders(1_000, test);
+    orders(600, test);
 }
 
 /// So many by chance alone, and as many in which few threads are interrupted, but for long.

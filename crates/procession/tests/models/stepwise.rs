@@ -1,13 +1,29 @@
-//! What is made elsewhere: one step each, before which other threads may run.
+//! What is made elsewhere, for us in one step each: before it, other threads may run.
 
-use std::sync;
+use std::sync::{self, LockResult};
 
+use shuttle::sync::MutexGuard;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::futures::Notified;
 
 /// Other threads may run here.
 fn step() {
     AtomicBool::new(false).load(Ordering::SeqCst);
+}
+
+/// shuttle's own lets others run once it is locked, not before.
+#[derive(Debug, Default)]
+pub(super) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(super) fn new(it: T) -> Self {
+        Self(shuttle::sync::Mutex::new(it))
+    }
+
+    pub(super) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        step();
+        self.0.lock()
+    }
 }
 
 pub(super) struct Notify(tokio::sync::Notify);

@@ -97,7 +97,7 @@ fn submit_two(pool: &Pool, task: u32) -> [TaskId; 2] {
 
 #[test]
 fn no_task_is_left_at_the_intake_nor_shares_its_number() {
-    orders(400, || {
+    orders(250, || {
         let (pool, keeper) = pool(10);
         let submitters = [1, 2].map(|task| {
             let pool = Arc::clone(&pool);
@@ -114,7 +114,7 @@ fn no_task_is_left_at_the_intake_nor_shares_its_number() {
 
 #[test]
 fn nor_when_the_pool_closes() {
-    orders(400, || {
+    orders(250, || {
         let (pool, keeper) = pool(10);
         let submitters = [1, 2].map(|task| {
             let pool = Arc::clone(&pool);
@@ -134,7 +134,7 @@ fn nor_when_the_pool_closes() {
 
 #[test]
 fn a_task_at_the_intake_can_be_cancelled() {
-    orders(400, || {
+    orders(250, || {
         let (pool, keeper) = pool(10);
         let (running, first) = submit(&pool, ENDLESS).unwrap();
         let (waiting, second) = submit(&pool, 1).unwrap();
@@ -155,7 +155,7 @@ fn a_task_at_the_intake_can_be_cancelled() {
 
 #[test]
 fn who_waits_for_room_or_for_the_last_task_is_told() {
-    orders(400, || {
+    orders(250, || {
         let (pool, keeper) = pool(1);
         let submitters = [1, 2].map(|task| {
             let pool = Arc::clone(&pool);

@@ -22,9 +22,9 @@ mod mail;
 
 mod sync {
     pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    pub(super) use shuttle::sync::{Condvar, MutexGuard};
 
-    pub(super) use crate::stepwise::{Notify, OnceLock};
+    pub(super) use crate::stepwise::{Mutex, Notify, OnceLock};
 }
 
 mod death {
