@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use procession::child_process::{Exit, Signal, Stdio};
+use procession::child_process::{Command, Exit, Signal, Stdio};
 use procession_testkit::{node, wait};
 use serde_json::{Value, json};
 
@@ -235,5 +235,34 @@ require('http').createServer((q, s) => s.end('still here')).listen(0, '127.0.0.1
     );
     let told = text.contains("dropped here") || err.contains("dropped here");
     assert!(told, "{err}");
+    stage.end();
+}
+
+/// By affinity: a control group's quota counts the same way, in std.
+#[test]
+fn max_is_as_many_as_may_run_here() {
+    let Some(_) = node::or_skip("as many workers as processors") else {
+        return;
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let Some(first) = allowed.and_then(|list| list.trim().split([',', '-']).next()) else {
+        return;
+    };
+    let stage = Stage::new(&[("hello.js", HELLO)]);
+    for (count, said) in [
+        ("max", "(1 worker)"),
+        ("-1", "(1 worker)"),
+        ("2", "(2 workers)"),
+    ] {
+        let procession = env!("CARGO_BIN_EXE_procession");
+        let mut command = Command::new("taskset");
+        command.args(["-c", first, procession, "run", "-i", count, "hello.js"]);
+        let mut run = stage.start(stage.prepare(&mut command));
+        run.said(said);
+        assert_eq!(run.stop(), Exit::Code(0));
+    }
     stage.end();
 }
