@@ -11,6 +11,7 @@ use procession_core::cluster::protocol::{
 };
 use procession_core::cluster::supervise::Ready;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::event::{Event, Output};
@@ -38,6 +39,8 @@ pub(super) enum Report {
     Settled(Settlement),
     /// It sent what [`Ready::Message`] names.
     SaysReady,
+    /// A message of its program comes next: to be answered when all before it is told.
+    Next(oneshot::Sender<()>),
     ChannelEnded(Option<ReceiveError>),
     Ended(Box<Ended>),
 }
@@ -54,7 +57,11 @@ impl Report {
                 }
             ),
             Self::Settled(settlement) => settlement.is_taken,
-            Self::Nonsense(_) | Self::SaysReady | Self::ChannelEnded(_) | Self::Ended(_) => false,
+            Self::Nonsense(_)
+            | Self::SaysReady
+            | Self::Next(_)
+            | Self::ChannelEnded(_)
+            | Self::Ended(_) => false,
         }
     }
 }
@@ -99,6 +106,7 @@ pub(super) fn tend(
             channel: channel.rx,
             events,
             reports: reports.clone(),
+            is_untold: false,
         };
         tokio::spawn(talk.pass_on())
     });
@@ -143,6 +151,14 @@ impl Reports {
             let _ = self.notes.send(note).await;
         }
     }
+
+    /// Waits until what was reported is told to the program.
+    async fn told(&self) {
+        let (told, is_told) = oneshot::channel();
+        self.send(Report::Next(told)).await;
+        // Without a primary there is nobody to tell.
+        let _ = is_told.await;
+    }
 }
 
 /// What comes over the channel.
@@ -152,6 +168,8 @@ struct Talk {
     channel: Receiver,
     events: EventSender,
     reports: Reports,
+    /// It said something in the cluster's name that may be an event.
+    is_untold: bool,
 }
 
 impl Talk {
@@ -161,6 +179,7 @@ impl Talk {
                 Ok(Some(Incoming::Cluster(body, _))) => {
                     let said = decode_from_worker(self.serialization, &body);
                     let report = said.map_or_else(Report::Nonsense, Report::Said);
+                    self.is_untold |= !report.is_of_connections();
                     self.reports.send(report).await;
                 }
                 Ok(Some(Incoming::Settled(settled))) => {
@@ -179,6 +198,10 @@ impl Talk {
             && message.decode::<String>().is_ok_and(|text| text == *ready)
         {
             self.reports.send(Report::SaysReady).await;
+        }
+        // Events come in the order in which it caused them.
+        if std::mem::take(&mut self.is_untold) {
+            self.reports.told().await;
         }
         let worker = self.reports.worker;
         // A worker whose messages nobody takes waits; the others do not.

@@ -34,6 +34,11 @@ impl Owner {
             Report::Nonsense(error) => self.tell(Event::ClusterError { worker, error }),
             Report::Settled(settlement) => self.settled(worker, settlement, now),
             Report::SaysReady => self.supervisor.ready(worker, now),
+            Report::Next(told) => {
+                self.carry_out(now);
+                // It may have ended meanwhile.
+                let _ = told.send(());
+            }
             Report::ChannelEnded(error) => self.channel_ended(worker, error, now),
             Report::Ended(ended) => self.ended(worker, *ended, now),
         }
