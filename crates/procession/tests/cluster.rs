@@ -19,6 +19,7 @@ use procession::child_process::{Command, Signal};
 use procession::cluster::{Control, End, Event, Policy, Primary, Spec, WorkerId};
 use procession_testkit::leaks::{Oracle, listening_on};
 use support::{scene, tagged};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The exit code of a subject that its primary told to leave.
 const TOLD: i32 = 10;
@@ -135,6 +136,92 @@ fn rust_workers_serve_with_every_policy() {
             assert!(get(port).await.is_err(), "the port is free");
         });
     }
+}
+
+/// Says it in these pieces; each but the last is heard by the primary before the next. Tells who
+/// answers.
+async fn say(port: u16, pieces: Vec<String>) -> String {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    let (last, first) = pieces.split_last().unwrap();
+    for piece in first {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        // The primary lives in our thread: whoever came later is heard later.
+        get(port).await.unwrap();
+    }
+    stream.write_all(last.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap_or_default().1;
+    body.trim().to_owned()
+}
+
+/// A request with that cookie, far behind its start.
+fn with_cookie(cookie: &str, before: usize) -> String {
+    let before = "x".repeat(before);
+    format!("GET / HTTP/1.1\r\nX-Before: {before}\r\nCookie: session={cookie}\r\n\r\n")
+}
+
+fn in_three(head: &str) -> Vec<String> {
+    let (first, rest) = head.split_at(2);
+    // In the middle of the cookie's value.
+    let (second, third) = rest.split_at(rest.len() - 5);
+    [first, second, third].map(str::to_owned).into()
+}
+
+#[test]
+fn a_cookie_counts_in_whatever_pieces_it_comes() {
+    scene(async |oracle| {
+        let port = free_port();
+        let policy = Policy::Cookie("session".into());
+        let mut primary = Primary::start(spec(subject(oracle, port), 2, policy)).unwrap();
+        let control = primary.control();
+        all_ready(&mut primary).await;
+        let mut cookies = BTreeMap::new();
+        for number in 0.. {
+            let cookie = format!("client-{number}");
+            let by = say(port, vec![with_cookie(&cookie, 0)]).await;
+            cookies.entry(by).or_insert(cookie);
+            if cookies.len() == 2 {
+                break;
+            }
+        }
+        for (by, cookie) in &cookies {
+            for before in [0, 8 * 1024] {
+                let head = with_cookie(cookie, before);
+                assert_eq!(say(port, in_three(&head)).await, *by, "{before} before it");
+                assert_eq!(say(port, vec![head]).await, *by, "{before} before it");
+            }
+        }
+        control.signal(WorkerId(1), Signal::KILL).await.unwrap();
+        all_ready(&mut primary).await;
+        for (by, cookie) in &cookies {
+            // Its place is filled again, and its clients are back.
+            let by = by.replace("worker 1", "worker 3");
+            assert_eq!(say(port, in_three(&with_cookie(cookie, 0))).await, by);
+        }
+        stop(primary, &control).await;
+    });
+}
+
+/// What it has said before stays readable: it is not to be looked at without end.
+#[test]
+fn a_client_that_says_half_and_hangs_up_is_served_at_once() {
+    scene(async |oracle| {
+        let port = free_port();
+        let policy = Policy::Cookie("session".into());
+        let mut primary = Primary::start(spec(subject(oracle, port), 1, policy)).unwrap();
+        let control = primary.control();
+        all_ready(&mut primary).await;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        stream.write_all(b"GET / HTT").await.unwrap();
+        get(port).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // The worker hangs up: half a request has no answer.
+        stream.read_to_string(&mut String::new()).await.unwrap();
+        stop(primary, &control).await;
+    });
 }
 
 /// Which numbers new descriptors may have; those that are open stay so.

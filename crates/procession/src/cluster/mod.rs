@@ -41,7 +41,9 @@ pub use error::{ControlError, StartError};
 pub use event::{Address, Event, Output, WorkerExit};
 pub use listener::{Accepted, ListenError, Listener, ParseListenError, Stream};
 pub use primary::Primary;
-pub use procession_core::cluster::balance::{Balance, Incoming, Load, Policy, PolicyError, Wants};
+pub use procession_core::cluster::balance::{
+    Balance, FIRST_BYTES, Incoming, Load, Policy, PolicyError, Wants,
+};
 pub use procession_core::cluster::primary::Addresses;
 pub use procession_core::cluster::protocol::AddressType;
 pub use procession_core::cluster::restart::{Budget, Restart, When};

@@ -1,7 +1,6 @@
 //! A cookie's value out of the first bytes that a client sent.
 
-/// More of a head than this is not looked at.
-const HEAD: usize = 16 * 1024;
+use super::FIRST_BYTES as HEAD;
 
 /// What the bytes say about the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

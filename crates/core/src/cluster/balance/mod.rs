@@ -71,6 +71,9 @@ impl Load {
     }
 }
 
+/// So many of a client's first bytes are looked at, and no more are waited for.
+pub const FIRST_BYTES: usize = 16 * 1024;
+
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Incoming<'a> {
@@ -113,7 +116,8 @@ pub trait Balance: Send + Debug {
     }
 
     /// Whether more bytes would change nothing. Asked by those who want
-    /// [`Wants::FirstBytes`], when some have come; bounded by the caller's patience.
+    /// [`Wants::FirstBytes`], when some have come; bounded by the caller's patience
+    /// and by [`FIRST_BYTES`].
     fn enough(&self, first_bytes: &[u8]) -> bool {
         !first_bytes.is_empty()
     }

@@ -429,6 +429,13 @@ impl<C> Primary<C> {
         listener.map_or(Wants::Nothing, |listener| listener.balance.wants())
     }
 
+    /// Whether a client has said enough for its worker to be chosen.
+    #[must_use]
+    pub fn is_enough(&self, listener: ListenerId, first_bytes: &[u8]) -> bool {
+        let listener = self.listeners.get(&listener);
+        listener.is_none_or(|listener| listener.balance.enough(first_bytes))
+    }
+
     /// What a worker was given, and what of that it has not confirmed.
     #[must_use]
     pub fn given(&self, worker: WorkerId) -> (u64, usize) {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use procession_core::cluster::primary::{Kind, ListenerId};
+use procession_core::cluster::primary::{Arrival, Kind, ListenerId};
 use procession_core::cluster::protocol::Query;
 use procession_core::cluster::spread::{Queue, When};
 use procession_core::cluster::{Slot, WorkerId};
@@ -17,7 +17,8 @@ use tokio::io::unix::AsyncFd;
 use super::super::event::{Address, Event};
 use super::super::group::{AtQueue, Group};
 use super::super::sockets::{self, Bound, SocketFile};
-use super::{Arrival, Owner, hear};
+use super::Owner;
+use super::hearing::Hearing;
 use procession_core::cluster::balance::Wants;
 
 /// How long to leave connections alone when we have no descriptor for one.
@@ -257,7 +258,8 @@ impl Owner {
             // Without memory to watch it the client is sent away.
             if let Ok(client) = procession_sys::watch_readable(fd) {
                 listener.listened_to += 1;
-                tokio::spawn(hear(id, client, peer, self.note.clone()));
+                let hearing = Hearing::new(id, client, peer, now);
+                tokio::spawn(hearing.go_on(self.note.clone()));
             }
             return;
         }

@@ -1,6 +1,7 @@
 //! The task that owns a cluster.
 
 mod actions;
+mod hearing;
 mod listening;
 mod orders;
 mod reports;
@@ -8,22 +9,17 @@ mod requests;
 mod running;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use procession_core::cluster::WorkerId;
 use procession_core::cluster::balance::Balance;
-use procession_core::cluster::primary::{
-    Addresses, Arrival, Errors, ListenerId, Primary as Machine, Terms,
-};
+use procession_core::cluster::primary::{Addresses, Errors, ListenerId, Primary as Machine, Terms};
 use procession_core::cluster::supervise::{Ready, Supervisor};
 use procession_core::errno;
 use procession_sys::Platform;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
@@ -34,6 +30,7 @@ use super::inherit::Inherited;
 use super::process::Report;
 use super::queue::EventSender;
 use super::spec::Spec;
+use hearing::Hearing;
 use listening::Listening;
 use running::Running;
 
@@ -43,9 +40,6 @@ const REPORTS: usize = 256;
 /// How often the processes are looked at while they have something to do.
 const OBSERVE: Duration = Duration::from_millis(250);
 
-/// How long a client may take to say something, where the policy wants to hear it.
-const FIRST_WORDS: Duration = Duration::from_secs(2);
-
 /// Makes a policy for each listener.
 pub(super) type Policies = Box<dyn FnMut() -> Box<dyn Balance> + Send>;
 
@@ -53,8 +47,8 @@ pub(super) type Policies = Box<dyn FnMut() -> Box<dyn Balance> + Send>;
 #[derive(Debug)]
 pub(super) enum Note {
     Worker(WorkerId, Report),
-    /// A connection whose first bytes were waited for.
-    Heard(ListenerId, Arrival<OwnedFd>),
+    /// A client that has said something, or was waited for in vain.
+    Heard(Hearing),
 }
 
 pub(super) struct Owner {
@@ -93,7 +87,7 @@ impl Note {
     fn is_of_connections(&self) -> bool {
         match self {
             Self::Worker(_, report) => report.is_of_connections(),
-            Self::Heard(..) => true,
+            Self::Heard(_) => true,
         }
     }
 }
@@ -209,13 +203,23 @@ impl Owner {
     fn noted(&mut self, note: Note, now: Instant) {
         match note {
             Note::Worker(worker, report) => self.reported(worker, report, now),
-            Note::Heard(id, arrival) => {
-                if let Some(listener) = self.listeners.get_mut(&id) {
-                    listener.listened_to -= 1;
-                }
-                self.machine.arrived(id, arrival, now);
-            }
+            Note::Heard(hearing) => self.heard(hearing, now),
         }
+    }
+
+    fn heard(&mut self, hearing: Hearing, now: Instant) {
+        let id = hearing.listener();
+        if hearing
+            .unfinished()
+            .is_some_and(|said| !self.machine.is_enough(id, said))
+        {
+            tokio::spawn(hearing.go_on(self.note.clone()));
+            return;
+        }
+        if let Some(listener) = self.listeners.get_mut(&id) {
+            listener.listened_to -= 1;
+        }
+        self.machine.arrived(id, hearing.arrival(), now);
     }
 
     fn run_timers(&mut self, now: Instant) {
@@ -293,30 +297,4 @@ fn terms(spec: &Spec) -> Terms {
 pub(super) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
-}
-
-/// Waits for a client's first bytes, and tells.
-async fn hear(
-    id: ListenerId,
-    client: AsyncFd<OwnedFd>,
-    peer: Option<IpAddr>,
-    note: mpsc::Sender<Note>,
-) {
-    const HEAD: usize = 4 * 1024;
-    let mut head = vec![0; HEAD];
-    let heard = tokio::time::timeout(FIRST_WORDS, client.readable()).await;
-    let count = heard
-        .ok()
-        .and_then(|_| procession_sys::peek(client.get_ref(), &mut head).ok());
-    let first_bytes = count.map(|count| {
-        head.truncate(count);
-        Bytes::from(head)
-    });
-    let arrival = Arrival {
-        conn: client.into_inner(),
-        peer,
-        first_bytes,
-    };
-    // Without an owner there is nobody to serve it.
-    let _ = note.send(Note::Heard(id, arrival)).await;
 }
