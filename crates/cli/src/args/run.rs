@@ -46,9 +46,9 @@ pub(crate) struct Run {
     /// What the app is called in what is written
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Who gets a connection
-    #[arg(long, value_name = "POLICY", default_value = "auto", value_parser = balance)]
-    pub(crate) balance: Policy,
+    /// Who gets a connection [default: auto]
+    #[arg(long, value_name = "POLICY", value_parser = balance)]
+    pub(crate) balance: Option<Policy>,
     /// Give workers this listening socket: HOST:PORT, PORT, or a path with a slash
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<Listen>,

@@ -115,6 +115,13 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
              hint: `--ready started`, or a time that they must live: `--ready 2s`\n",
     ),
     (
+        &["--listen", "0", "--balance", "ip-hash", "./plain"],
+        2,
+        "error: `--balance` is for programs that listen by themselves: with `--listen` the kernel \
+             chooses\n\n\
+             hint: leave one of the two out\n",
+    ),
+    (
         &["--kill-timeout", "soon", "never.js"],
         2,
         "error: `soon` is no time\n\n\

@@ -53,6 +53,23 @@ fn the_example_in_python_is_served_by_two() {
     stage.end();
 }
 
+/// Without a channel it is nobody's worker, and listens itself.
+#[test]
+fn a_node_program_serves_at_the_socket_that_it_was_given() {
+    let Some(_) = node::or_skip("a Node program under --listen") else {
+        return;
+    };
+    let program = "
+require('http').createServer((request, response) => response.end(String(process.pid)))
+  .listen({ fd: 3 });
+";
+    let stage = Stage::new(&[("given.js", program)]);
+    let mut run = stage.run(&["-i", "1", "--listen", "127.0.0.1:0", "given.js"]);
+    assert_eq!(get(run.address()), run.worker(1).to_string());
+    assert_eq!(run.stop(), Exit::Code(0), "{}", run.err());
+    stage.end();
+}
+
 #[test]
 fn a_shell_finds_its_sockets_and_its_port() {
     let stage = Stage::new(&[]);

@@ -20,8 +20,9 @@ use crate::ipc::{Limits, Serialization};
 /// `cluster.setupPrimary`, and what programs write around it.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// The program of each worker. It gets a channel and `NODE_UNIQUE_ID`;
-    /// its standard output and error become events unless set otherwise.
+    /// The program of each worker. It gets a channel and `NODE_UNIQUE_ID`, or else what
+    /// [`listen`](Self::listen) says; its standard output and error become events unless
+    /// set otherwise.
     pub command: Command,
     /// Further programs: the places take turns with them, so that several versions of
     /// Node, Rust servers and others serve one port. Default: none.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procession::child_process::{Command, Signal, Stdio};
-use procession::cluster::{Budget, Ready, Restart, Spec, StopPlan, When};
+use procession::cluster::{Budget, Policy, Ready, Restart, Spec, StopPlan, When};
 
 use super::env_file;
 use super::verdict::{App, Runner};
@@ -22,7 +22,7 @@ const MODULES: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
 pub(super) fn spec(run: &Run) -> Result<Spec, Failure> {
     let mut spec = Spec::new(command(run)?);
     spec.workers = run.instances.of(spec.workers);
-    spec.balance = run.balance.clone();
+    spec.balance = balance(run)?;
     spec.listen = run
         .listen
         .iter()
@@ -39,6 +39,19 @@ pub(super) fn spec(run: &Run) -> Result<Spec, Failure> {
 /// Whether the workers get a channel: those that get their sockets do not.
 fn has_channel(run: &Run) -> bool {
     run.listen.is_empty()
+}
+
+fn balance(run: &Run) -> Result<Policy, Failure> {
+    match &run.balance {
+        Some(_) if !has_channel(run) => Err(Failure::new(
+            Exit::Usage,
+            "`--balance` is for programs that listen by themselves: with `--listen` the kernel \
+             chooses",
+            "leave one of the two out",
+        )),
+        Some(policy) => Ok(policy.clone()),
+        None => Ok(Policy::default()),
+    }
 }
 
 fn ready(run: &Run) -> Result<Ready, Failure> {

@@ -145,7 +145,6 @@ impl Owner {
             other => self.spec.mixed_with[other - 1].clone(),
         };
         command
-            .env("NODE_UNIQUE_ID", worker.0)
             .tree(tree(&self.platform))
             .kill_signal(Signal::KILL)
             .cancel_on(CancellationToken::new())
@@ -154,9 +153,12 @@ impl Owner {
             command.dies_with_us();
         }
         if self.spec.listen.is_empty() {
+            command.env("NODE_UNIQUE_ID", worker.0);
             command.ipc_cluster(self.spec.serialization, self.spec.quotas.ipc);
             self.spec.inspect.apply(&mut command, worker);
         } else {
+            // And no `NODE_UNIQUE_ID`: a Node that takes itself for a worker asks its primary
+            // for sockets, and waits for ever.
             self.inherited.pass(&mut command);
         }
         command
