@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -192,15 +193,58 @@ fn unix(path: &Path, query: &Query) -> io::Result<Bound> {
 
 /// A socket file that nobody listens at: whoever made it was killed.
 fn is_left_over(path: &Path) -> bool {
+    // Whoever connects to a file that is no socket is refused too.
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    UnixStream::connect(path).is_err_and(refused)
+    is_socket && UnixStream::connect(path).is_err_and(refused)
 }
 
-/// Who listens where we could not.
+/// Who listens where we could not; only of TCP that can be seen.
 pub(super) fn holder(query: &Query) -> Option<(u32, String)> {
+    if query.is_udp() {
+        return None;
+    }
     let port = port(query).ok().filter(|port| *port != 0)?;
     let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let ip = query.address.as_deref().map_or(Ok(any), ip).ok()?;
     let owner = procession_sys::port_owner(SocketAddr::new(ip, port))?;
     Some((owner.pid, owner.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_named_for_udp_who_has_the_port_of_tcp() {
+        let innocent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let query = |address_type| Query {
+            address: Some("127.0.0.1".into()),
+            port: Some(innocent.local_addr().unwrap().port().into()),
+            address_type: Some(address_type),
+            ..Query::default()
+        };
+        if procession_sys::PORTS_ARE_SHARED {
+            let own = holder(&query(AddressType::V4)).map(|(pid, _)| pid);
+            assert_eq!(own, Some(std::process::id()));
+        }
+        assert_eq!(holder(&query(AddressType::Udp4)), None);
+    }
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_at_is_left_over() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("data"), "kept").unwrap();
+        drop(UnixListener::bind(path("old")).unwrap());
+        let _listener = UnixListener::bind(path("taken")).unwrap();
+        assert_eq!(
+            ["data", "old", "taken"].map(|name| is_left_over(&path(name))),
+            [false, true, false]
+        );
+    }
 }
