@@ -1,5 +1,7 @@
 //! What makes no sense is one clear error, a hint, a documented code, and nothing left.
 
+use std::os::unix::fs::PermissionsExt;
+
 use procession_testkit::node;
 
 use super::stage::{NOBODY, Stage, own_user, seen, taken};
@@ -11,6 +13,14 @@ const FILES: &[(&str, &str)] = &[
     (
         "module.mjs",
         "import cluster from 'node:cluster';\ncluster.fork();\n",
+    ),
+    (
+        "imports.mjs",
+        "import { fork } from 'node:cluster';\nfork();\n",
+    ),
+    (
+        "path.js",
+        "require('http').createServer().listen(process.env.AT);\n",
     ),
     (
         "sets_up.js",
@@ -211,6 +221,12 @@ fn what_no_restart_heals_is_said_at_once() {
              or give `procession run` what its workers run",
         ),
         (
+            "imports.mjs",
+            "SyntaxError: The requested module 'node:cluster' does not provide an export named 'fork'",
+            "it forks workers itself: run it with `node imports.mjs`, \
+             or give `procession run` what its workers run",
+        ),
+        (
             "sets_up.js",
             "TypeError: require(...).setupPrimary is not a function",
             "it forks workers itself: run it with `node sets_up.js`, \
@@ -287,6 +303,51 @@ fn where_we_may_not_listen_is_said() {
     let expected = "error: cannot listen on 203.0.113.7:8000: this machine has no such address\n\n\
                     hint: `ip address` shows those that it has\n";
     assert_eq!(words, expected);
+    stage.end();
+}
+
+#[test]
+fn what_is_wrong_with_a_path_is_said() {
+    let stage = Stage::new(FILES);
+    let listener = std::os::unix::net::UnixListener::bind(stage.path("taken")).unwrap();
+    let words = |stage: &Stage, at: &str, code: i32| {
+        let (listened, _) = last_words(stage, &["--listen", at, "./plain"], code);
+        if node::or_skip("a Node server at a path").is_some() {
+            let set = format!("AT={at}");
+            let (by_worker, _) = last_words(stage, &["--env", &set, "path.js"], code);
+            assert_eq!(by_worker, listened);
+        }
+        listened
+    };
+    let there = "a file is there\n\nhint: if nobody listens at it (`ss -lxp`), remove it; \
+                 else take another path\n";
+    // Node names a path from the root on.
+    let path = |name: &str| stage.path(name).display().to_string();
+    for at in ["taken", "plain"].map(path) {
+        let expected = format!("error: cannot listen on {at}: {there}");
+        assert_eq!(words(&stage, &at, 6), expected);
+        assert!(std::fs::exists(&at).unwrap(), "{at} was removed");
+    }
+    let at = path("no/folder");
+    let expected = format!(
+        "error: cannot listen on {at}: its folder is not there\n\n\
+         hint: make the folder first, or take another path\n"
+    );
+    assert_eq!(words(&stage, &at, 7), expected);
+    drop(listener);
+    stage.end();
+}
+
+#[test]
+fn a_folder_that_is_not_ours_is_said() {
+    let stage = Stage::new(FILES);
+    stage.open_to_all();
+    std::fs::create_dir(stage.path("closed")).unwrap();
+    std::fs::set_permissions(stage.path("closed"), PermissionsExt::from_mode(0o555)).unwrap();
+    let (code, err) = without_rights(&stage, &["--listen", "closed/s", "./plain"]);
+    let expected = "error: cannot listen on closed/s: no permission\n\n\
+                    hint: who listens must be allowed to write to its folder\n";
+    assert_eq!((code, &*err), (Some(7), expected));
     stage.end();
 }
 

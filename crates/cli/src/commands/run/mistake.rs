@@ -14,11 +14,21 @@ pub(super) enum Mistake {
 impl Mistake {
     /// By what Node writes about it.
     pub(super) fn in_lines(lines: &[String]) -> Option<Self> {
-        const SAID: [(&str, Mistake); 5] = [
-            ("SyntaxError: ", Mistake::Syntax),
+        // An import of what a worker does not have is a syntax error too.
+        const SAID: [(&str, Mistake); 8] = [
             ("fork is not a function", Mistake::ForksItself),
             ("setupPrimary is not a function", Mistake::ForksItself),
             ("setupMaster is not a function", Mistake::ForksItself),
+            ("not provide an export named 'fork'", Mistake::ForksItself),
+            (
+                "not provide an export named 'setupPrimary'",
+                Mistake::ForksItself,
+            ),
+            (
+                "not provide an export named 'setupMaster'",
+                Mistake::ForksItself,
+            ),
+            ("SyntaxError: ", Mistake::Syntax),
             ("MODULE_NOT_FOUND", Mistake::NoModule),
         ];
         // Node says how it ended at the very end; what went before may be a log.
@@ -71,6 +81,16 @@ mod tests {
         assert_eq!(Mistake::in_lines(&bad), Some(Mistake::Syntax));
         assert_eq!(telling("Error\nno such thing".lines()), Some("Error"));
         assert_eq!(telling("all is well".lines()), None);
+    }
+
+    #[test]
+    fn an_import_of_what_only_a_primary_has_is_no_syntax_mistake() {
+        let imports = lines(
+            "import { fork } from 'node:cluster';\n         ^^^^\n\
+             SyntaxError: The requested module 'node:cluster' does not provide an export \
+             named 'fork'\n\nNode.js v20.20.2",
+        );
+        assert_eq!(Mistake::in_lines(&imports), Some(Mistake::ForksItself));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use procession::child_process::{Signal, SpawnError, Step};
 use procession::cluster::{End, GaveUp, Ready, StartError, WorkerExit};
 
 use super::mistake::Mistake;
-use super::witness::{Over, Refusal, Witness};
+use super::witness::{Over, Place, Refusal, Witness};
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::render::run::seconds;
@@ -66,13 +66,8 @@ fn gave_up(app: &App, seen: &Witness) -> Failure {
         return cannot_start(app, error);
     }
     if !seen.was_ready {
-        if let Some(Refusal {
-            address,
-            code,
-            holder,
-        }) = &seen.refusal
-        {
-            return cannot_listen(address, code, holder.as_ref());
+        if let Some(refusal) = &seen.refusal {
+            return cannot_listen(refusal);
         }
         if seen.not_ready.is_some() {
             return never_ready(app, seen);
@@ -129,32 +124,55 @@ fn never_ready(app: &App, seen: &Witness) -> Failure {
     Failure::new(Exit::NeverReady, message, hint)
 }
 
-fn cannot_listen(address: &str, code: &str, holder: Option<&(u32, String)>) -> Failure {
+fn cannot_listen(refusal: &Refusal) -> Failure {
     let refused = |exit, why: &str, hint: &str| {
+        let address = &refusal.address;
         Failure::new(exit, format!("cannot listen on {address}: {why}"), hint)
     };
-    match (code, holder) {
-        ("EADDRINUSE", Some((pid, name))) => refused(
+    let code = &*refusal.code;
+    match (refusal.place, code, &refusal.holder) {
+        (Place::Tcp | Place::Udp, "EADDRINUSE", Some((pid, name))) => refused(
             Exit::PortTaken,
             &format!("{name} (pid {pid}) has it"),
             &format!("take another port, or end that one: `kill {pid}`"),
         ),
-        ("EADDRINUSE", None) => refused(
+        (Place::Tcp, "EADDRINUSE", None) => refused(
             Exit::PortTaken,
             "somebody else has it",
             "take another port; `ss -ltnp` as root names who has this one",
         ),
-        ("EACCES" | "EPERM", _) => refused(
+        (Place::Udp, "EADDRINUSE", None) => refused(
+            Exit::PortTaken,
+            "somebody else has it",
+            "take another port; `ss -lunp` as root names who has this one",
+        ),
+        (Place::Path, "EADDRINUSE", _) => refused(
+            Exit::PortTaken,
+            "a file is there",
+            "if nobody listens at it (`ss -lxp`), remove it; else take another path",
+        ),
+        (Place::Tcp | Place::Udp, "EACCES" | "EPERM", _) => refused(
             Exit::CannotListen,
             "no permission",
             "ports below 1024 need root or CAP_NET_BIND_SERVICE: take one above",
         ),
-        ("EADDRNOTAVAIL", _) => refused(
+        (Place::Path, "EACCES" | "EPERM", _) => refused(
+            Exit::CannotListen,
+            "no permission",
+            "who listens must be allowed to write to its folder",
+        ),
+        (Place::Path, "ENOENT", _) => refused(
+            Exit::CannotListen,
+            "its folder is not there",
+            "make the folder first, or take another path",
+        ),
+        (Place::Path, other, _) => refused(Exit::CannotListen, other, "is the path right?"),
+        (Place::Tcp | Place::Udp, "EADDRNOTAVAIL", _) => refused(
             Exit::CannotListen,
             "this machine has no such address",
             "`ip address` shows those that it has",
         ),
-        (other, _) => refused(
+        (Place::Tcp | Place::Udp, other, _) => refused(
             Exit::CannotListen,
             other,
             "is that an address of this machine?",
@@ -211,27 +229,71 @@ pub(super) fn not_started(error: &StartError) -> Failure {
         (io::ErrorKind::AddrInUse, "EADDRINUSE"),
         (io::ErrorKind::PermissionDenied, "EACCES"),
         (io::ErrorKind::AddrNotAvailable, "EADDRNOTAVAIL"),
+        (io::ErrorKind::NotFound, "ENOENT"),
     ];
     let code = code.into_iter().find(|(kind, _)| *kind == source.kind());
     let code = code.map_or_else(|| source.to_string(), |(_, code)| code.to_owned());
-    cannot_listen(address, &code, holder.as_ref())
+    cannot_listen(&Refusal {
+        address: address.clone(),
+        // A path is told from a port by its slash.
+        place: if address.contains('/') {
+            Place::Path
+        } else {
+            Place::Tcp
+        },
+        code,
+        holder: holder.clone(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn refusal(place: Place, address: &str, code: &str) -> Refusal {
+        Refusal {
+            address: address.to_owned(),
+            place,
+            code: code.to_owned(),
+            holder: None,
+        }
+    }
+
     #[test]
     fn who_holds_a_port_is_named() {
-        let holder = (77, "node".to_owned());
-        let failure = cannot_listen("*:8000", "EADDRINUSE", Some(&holder));
+        let taken = Refusal {
+            holder: Some((77, "node".to_owned())),
+            ..refusal(Place::Tcp, "*:8000", "EADDRINUSE")
+        };
+        let failure = cannot_listen(&taken);
         assert_eq!(failure.exit(), Exit::PortTaken);
         assert_eq!(
             failure.to_string(),
             "error: cannot listen on *:8000: node (pid 77) has it\n\n\
              hint: take another port, or end that one: `kill 77`\n"
         );
-        let failure = cannot_listen("*:80", "EACCES", None);
+        let failure = cannot_listen(&refusal(Place::Tcp, "*:80", "EACCES"));
         assert_eq!(failure.exit(), Exit::CannotListen);
+    }
+
+    #[test]
+    fn a_hint_fits_what_was_to_be_listened_on() {
+        let said = |place, address, code| cannot_listen(&refusal(place, address, code)).to_string();
+        let udp = said(Place::Udp, "*:53", "EADDRINUSE");
+        assert!(udp.contains("`ss -lunp`"), "{udp}");
+        for code in [
+            "EADDRINUSE",
+            "EACCES",
+            "EPERM",
+            "ENOENT",
+            "EADDRNOTAVAIL",
+            "EROFS",
+        ] {
+            let path = said(Place::Path, "app.sock", code);
+            assert!(
+                !path.contains("port") && !path.contains("machine"),
+                "{path}"
+            );
+        }
     }
 }

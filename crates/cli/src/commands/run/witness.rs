@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use procession::child_process::SpawnError;
-use procession::cluster::{End, Event, GaveUp, Status, WorkerExit, WorkerId};
+use procession::cluster::{Address, AddressType, End, Event, GaveUp, Status, WorkerExit, WorkerId};
 
 use super::mistake::{Mistake, telling};
 use crate::failure::one_line;
@@ -21,8 +21,17 @@ pub(super) type Note = (Tone, String);
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) address: String,
+    pub(super) place: Place,
     pub(super) code: String,
     pub(super) holder: Option<(u32, String)>,
+}
+
+/// What kind of address somebody wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Tcp,
+    Udp,
+    Path,
 }
 
 /// How the cluster ended.
@@ -70,6 +79,7 @@ impl Witness {
             Event::ListenFailed { worker, at, code, holder } => {
                 let refusal = Refusal {
                     address: address(&at),
+                    place: Place::of(&at),
                     code: code.to_owned(),
                     holder,
                 };
@@ -261,6 +271,16 @@ impl Witness {
             return false;
         };
         self.refusal.is_some() || Mistake::in_lines(&crash.last_lines).is_some()
+    }
+}
+
+impl Place {
+    fn of(at: &Address) -> Self {
+        match at.address_type {
+            Some(AddressType::Udp4 | AddressType::Udp6) => Self::Udp,
+            Some(AddressType::Path) => Self::Path,
+            Some(AddressType::V4 | AddressType::V6) | None => Self::Tcp,
+        }
     }
 }
 
