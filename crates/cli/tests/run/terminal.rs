@@ -3,7 +3,7 @@
 use procession::child_process::{Command, Exit, Stdio};
 use procession_testkit::{node, wait};
 
-use super::stage::Stage;
+use super::stage::{Running, Stage, get};
 
 /// Says so when a key at the terminal reaches it.
 const HEARS: &str = "
@@ -20,8 +20,8 @@ fn has_terminals(test: &str) -> bool {
     found.is_ok_and(|outcome| outcome.exit.success()) && node::or_skip(test).is_some()
 }
 
-/// What a terminal of 60 columns got, from the start to Ctrl-C and the end.
-fn screen(stage: &Stage, options: &str) -> String {
+/// Two workers that serve, before a terminal of 60 columns.
+fn shown(stage: &Stage, options: &str) -> Running {
     let program = env!("CARGO_BIN_EXE_procession");
     let line = format!("stty cols 60; exec {program} run -i 2 {options} hears.js");
     let mut command = Command::new("script");
@@ -29,12 +29,19 @@ fn screen(stage: &Stage, options: &str) -> String {
         .args(["-qefc", &line, "screen"])
         .stdin(Stdio::pipe());
     command.env("TERM", "xterm").env_remove("NO_COLOR");
-    let mut run = stage.start_to(stage.prepare(&mut command), Stdio::ignore());
-    let shown = |text: &str| {
-        wait::until(text, || stage.text("screen").contains(text).then_some(()));
-    };
-    shown("(2 workers)");
-    shown("2/2 ready | 0 conn/s");
+    let run = stage.start_to(stage.prepare(&mut command), Stdio::ignore());
+    shows(stage, "(2 workers)");
+    run
+}
+
+fn shows(stage: &Stage, text: &str) {
+    wait::until(text, || stage.text("screen").contains(text).then_some(()));
+}
+
+/// What the terminal got, from the start to Ctrl-C and the end.
+fn screen(stage: &Stage, options: &str) -> String {
+    let mut run = shown(stage, options);
+    shows(stage, "2/2 ready | 0 conn/s");
     run.press(b"\x03");
     assert_eq!(run.wait(), Exit::Code(0), "{}", stage.text("screen"));
     stage.text("screen")
@@ -75,6 +82,29 @@ fn a_line_at_the_bottom_tells_how_things_stand_and_is_gone_at_the_end() {
         let bottom = bottom.split(['\r', '\n']).next().unwrap();
         assert!(bottom.chars().count() < 60, "{bottom:?}");
     }
+    stage.end();
+}
+
+#[test]
+fn connections_are_counted_where_no_kernel_spreads_them() {
+    if !has_terminals("the rate under procession run") {
+        return;
+    }
+    let stage = Stage::new(&[("hears.js", HEARS)]);
+    let mut run = shown(&stage, "--no-color --balance least-busy");
+    let screen = stage.text("screen");
+    let at = screen.split("listening on http://").nth(1).unwrap();
+    let at = at.split(' ').next().unwrap().parse().unwrap();
+    wait::until("a rate", || {
+        get(at);
+        let screen = stage.text("screen");
+        let mut rates = screen.split("2/2 ready | ").skip(1);
+        rates
+            .any(|rate| rate.contains("conn/s") && rate.starts_with(|it| matches!(it, '1'..='9')))
+            .then_some(())
+    });
+    run.press(b"\x03");
+    assert_eq!(run.wait(), Exit::Code(0), "{}", stage.text("screen"));
     stage.end();
 }
 

@@ -1,6 +1,6 @@
 //! The line at the bottom of a terminal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use procession::cluster::{Phase, Status, WorkerId};
@@ -11,6 +11,7 @@ pub(crate) const ERASE: &str = "\r\x1b[K";
 /// What the line was made of the last time: shares are of what happened since.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
+    pace: Pace,
     given: HashMap<WorkerId, u64>,
     cpu: HashMap<WorkerId, Duration>,
 }
@@ -23,8 +24,7 @@ impl Live {
     pub(crate) fn line(&mut self, status: &Status, width: usize) -> String {
         let ready = status.workers.iter().filter(|w| w.phase == Phase::Ready);
         let mut parts = vec![format!("{}/{} ready", ready.count(), status.wanted)];
-        let rates = status.listeners.iter().filter_map(|listener| listener.rate);
-        parts.push(format!("{:.0} conn/s", rates.sum::<f64>()));
+        parts.extend(self.rate(status).map(|rate| format!("{rate:.0} conn/s")));
         match status.restarts {
             0 => {}
             1 => parts.push("1 restart".into()),
@@ -36,6 +36,24 @@ impl Live {
         parts.extend(self.shares(status));
         let line = parts.join(" | ");
         line.chars().take(width).collect()
+    }
+
+    /// New connections a second; `None` where nobody counts them, since the workers accept.
+    fn rate(&mut self, status: &Status) -> Option<f64> {
+        let mut known = None;
+        let mut accepted = 0;
+        for listener in &status.listeners {
+            match listener.rate {
+                Some(rate) => *known.get_or_insert(0.0) += rate,
+                None => accepted += listener.accepted,
+            }
+        }
+        let counted = self.pace.rate(status.up, accepted);
+        if accepted > 0 || known.is_some() {
+            Some(known.unwrap_or(0.0) + counted)
+        } else {
+            None
+        }
     }
 
     fn shares(&mut self, status: &Status) -> Option<String> {
@@ -55,6 +73,29 @@ impl Live {
             now.saturating_sub(before).as_secs_f64()
         });
         share("connections", &given).or_else(|| share("cpu", &cpu))
+    }
+}
+
+/// How fast a count grows, over about the last second.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When it was what; the first is a second old, if there is one that old.
+    seen: VecDeque<(Duration, u64)>,
+}
+
+impl Pace {
+    fn rate(&mut self, now: Duration, count: u64) -> f64 {
+        const OVER: Duration = Duration::from_secs(1);
+        self.seen.push_back((now, count));
+        while self.seen.get(1).is_some_and(|(at, _)| *at + OVER <= now) {
+            self.seen.pop_front();
+        }
+        let (at, before) = self.seen[0];
+        let seconds = now.saturating_sub(at).as_secs_f64();
+        // A listener that was closed takes its count along.
+        #[expect(clippy::cast_precision_loss, reason = "a rate on a screen")]
+        let more = count.saturating_sub(before) as f64;
+        if seconds > 0.0 { more / seconds } else { 0.0 }
     }
 }
 
@@ -90,6 +131,21 @@ fn share(of: &str, parts: &[(WorkerId, f64)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_of_the_last_second() {
+        let mut pace = Pace::default();
+        let mut rate = |ms: u64, count| pace.rate(Duration::from_millis(ms), count);
+        assert_eq!(rate(0, 500), 0.0, "when those came is not known");
+        assert_eq!(rate(250, 550), 200.0);
+        assert_eq!(rate(1000, 600), 100.0);
+        assert_eq!(rate(1250, 650), 100.0);
+        assert_eq!(rate(9000, 650), 0.0);
+        assert_eq!(rate(9250, 0), 0.0, "its listener was closed");
+        let steps = (0..10_000).map(|step| rate(10_000 + step * 250, step * 10));
+        assert_eq!(steps.last(), Some(40.0));
+        assert!(pace.seen.len() < 8, "{}", pace.seen.len());
+    }
 
     #[test]
     fn shares_are_of_what_happened_since() {
