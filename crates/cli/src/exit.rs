@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Unfit = 3,
     /// `run`: the workers kept dying, and no more are started.
     GaveUp = 4,
-    /// `run`: no worker was ever ready, though it lived. `bench`: the program never listened.
+    /// `run`: workers lived, but none became ready within `--ready-timeout`. `bench`: the program never listened.
     NeverReady = 5,
     /// `run`: somebody else listens there.
     PortTaken = 6,
@@ -41,7 +41,7 @@ Exit codes:
   3  this machine lacks something that procession cannot do without
 `run` also ends with
   4  workers kept dying, and no more were started
-  5  no worker was ever ready
+  5  workers lived, but none became ready within --ready-timeout
   6  the address is taken
   7  the address cannot be listened on: no permission, no such address
   126, 127  the program cannot be run, there is no such program
