@@ -10,6 +10,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use facts::skip;
@@ -35,7 +36,7 @@ fn in_both(scenario: impl AsyncFn(&Oracle, Serialization)) {
 
 /// The two ends of a channel, one for a runtime and one for a thread.
 fn async_and_blocking(serialization: Serialization) -> (Channel, blocking::Channel) {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
     let limits = Limits::default();
     let channel = Channel::new(ours, serialization, limits, "a thread".into()).unwrap();
     let end = blocking::Channel::new(theirs, serialization, limits, "async".into());
@@ -181,7 +182,7 @@ fn questions_are_answered_refused_or_time_out() {
 #[test]
 fn a_full_queue_refuses_or_waits() {
     in_both(async |_, serialization| {
-        let (socket, silent) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (socket, silent) = UnixStream::pair().unwrap();
         let mut limits = Limits::default();
         limits.max_queue = 100_000;
         let channel = Channel::new(socket, serialization, limits, "a silent one".into()).unwrap();
@@ -212,7 +213,7 @@ fn a_full_queue_refuses_or_waits() {
 #[test]
 fn rubbish_ends_the_channel_with_a_reason() {
     scene(async |_| {
-        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (socket, mut peer) = UnixStream::pair().unwrap();
         let mut channel = Channel::new(
             socket,
             Serialization::Json,
@@ -512,7 +513,7 @@ fn a_blocking_end_talks_to_an_async_one() {
 fn what_was_sent_is_written_when_the_runtime_goes() {
     for serialization in BOTH {
         let oracle = Oracle::start();
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
         let limits = Limits::default();
         let reader = std::thread::spawn(move || {
             let mut end = blocking::Channel::new(theirs, serialization, limits, "gone".into());
@@ -539,7 +540,7 @@ fn what_was_sent_is_written_when_the_runtime_goes() {
 #[test]
 fn a_disconnect_waits_for_the_rest_of_a_message() {
     scene(async |_| {
-        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (socket, mut peer) = UnixStream::pair().unwrap();
         let serialization = Serialization::Json;
         let limits = Limits::default();
         let channel = Channel::new(socket, serialization, limits, "a slow one".into()).unwrap();
@@ -555,6 +556,75 @@ fn a_disconnect_waits_for_the_rest_of_a_message() {
         assert_eq!(half, "half");
         assert!(rx.recv().await.unwrap().is_none());
         closing.await.unwrap();
+    });
+}
+
+/// Says this over and over until nothing is read any more; gives what is left of the last.
+/// Each turn of the loop is one of the owner's.
+async fn fill<'a>(peer: &mut UnixStream, said: &'a [u8]) -> &'a [u8] {
+    const PATIENCE: u32 = 1_000;
+    peer.set_nonblocking(true).unwrap();
+    let (mut rest, mut idle) = (said, 0);
+    while idle < PATIENCE {
+        match peer.write(rest) {
+            Ok(count) => (rest, idle) = (&rest[count..], 0),
+            Err(_) => idle += 1,
+        }
+        if rest.is_empty() {
+            rest = said;
+        }
+        tokio::task::yield_now().await;
+    }
+    peer.set_nonblocking(false).unwrap();
+    rest
+}
+
+/// A channel in JSON, and the other end of its socket.
+fn bare() -> (Channel, UnixStream) {
+    let (socket, peer) = UnixStream::pair().unwrap();
+    let limits = Limits::default();
+    let channel = Channel::new(socket, Serialization::Json, limits, "a bare one".into());
+    (channel.unwrap(), peer)
+}
+
+/// The inbox was full, so that neither the rest of a message nor the end was ever heard.
+#[test]
+fn a_disconnect_ends_also_when_nobody_receives() {
+    const SAID: &[u8] = b"[\"never received\",\"and never at an end\"]\n";
+    scene(async |_| {
+        for with_receiver in [false, true] {
+            let (channel, mut peer) = bare();
+            // Many at once, so that the last that was read is not whole.
+            let said = SAID.repeat(1_000);
+            let rest = fill(&mut peer, &said).await.to_vec();
+            let mut reader = peer.try_clone().unwrap();
+            let writing = std::thread::spawn(move || {
+                let mut written = peer.write_all(&rest);
+                while written.is_ok() {
+                    written = peer.write_all(&said);
+                }
+            });
+            let reading = std::thread::spawn(move || {
+                let mut heard = Vec::new();
+                // The connection is reset, for it said more than was read.
+                let _ = reader.read_to_end(&mut heard);
+                heard
+            });
+            // More than the socket takes.
+            let last = "y".repeat(1_000_000);
+            channel.tx.send(&last).await.unwrap();
+            let closing = async {
+                if with_receiver {
+                    channel.tx.disconnect().await;
+                } else {
+                    channel.disconnect().await;
+                }
+            };
+            tokio::time::timeout(LONG, closing).await.unwrap();
+            writing.join().unwrap();
+            let heard: String = serde_json::from_slice(&reading.join().unwrap()).unwrap();
+            assert!(heard == last, "{} bytes were heard", heard.len());
+        }
     });
 }
 
@@ -604,23 +674,10 @@ fn a_peer_that_reads_our_answers_late_is_heard_again() {
     scene(async |_| {
         const ASKS: &[u8] = b"{\"cmd\":\"NODE_SOCKET_GET_COUNT\",\"key\":\"k\"}\n";
         const PATIENCE: u32 = 1_000;
-        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
-        peer.set_nonblocking(true).unwrap();
-        let (serialization, limits) = (Serialization::Json, Limits::default());
-        let channel = Channel::new(socket, serialization, limits, "a late one".into()).unwrap();
+        let (channel, mut peer) = bare();
         let Channel { mut rx, .. } = channel;
-        // Asks until nothing is read any more. Each turn of the loop is one of the owner's.
-        let (mut rest, mut idle) = (ASKS, 0);
-        while idle < PATIENCE {
-            match peer.write(rest) {
-                Ok(count) => (rest, idle) = (&rest[count..], 0),
-                Err(_) => idle += 1,
-            }
-            if rest.is_empty() {
-                rest = ASKS;
-            }
-            tokio::task::yield_now().await;
-        }
+        let rest = fill(&mut peer, ASKS).await;
+        peer.set_nonblocking(true).unwrap();
         // Reads everything, and finishes what it had begun to say.
         let (mut buffer, mut idle) = (vec![0; 64 * 1024], 0);
         while idle < PATIENCE {

@@ -355,7 +355,8 @@ impl Sender {
     /// Closes the channel after what was sent, and waits for that.
     ///
     /// Nothing can be sent any more. What the other side sends meanwhile is
-    /// still received, and a message that has begun to arrive is waited for.
+    /// still received, up to [`Limits::max_inbox`] and then dropped, so that this
+    /// ends also if nobody receives. A message that has begun to arrive is waited for.
     ///
     /// # Cancel safety
     ///

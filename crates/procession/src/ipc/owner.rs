@@ -55,12 +55,16 @@ pub(super) struct Owner {
     piece: usize,
     /// Something was read in this turn.
     heard: bool,
+    /// A message became whole in this turn.
+    tells: bool,
     /// The inbox is full, as far as we know: nothing is read until it is not.
     is_full: bool,
     /// The peer leaves our answers unread: nothing it asks is read until it does not.
     is_unheard: bool,
     /// An answer is likely to come at once: it is looked for again, rather than slept.
     polls: bool,
+    /// The channel closes as soon as the message that arrives now is whole.
+    is_last: bool,
     ended: bool,
 }
 
@@ -90,9 +94,11 @@ impl Owner {
             pause: None,
             piece: TURN,
             heard: false,
+            tells: false,
             is_full: false,
             is_unheard: false,
             polls: false,
+            is_last: false,
             ended: false,
         })
     }
@@ -118,9 +124,11 @@ impl Owner {
         self.polls = outbox.busy_poll.polls(Instant::now);
         let was_unheard = self.is_unheard;
         self.is_unheard = !outbox.half.may_receive();
-        // A message that has begun to arrive is waited for, as in Node.
-        let is_done = outbox.half.is_drained() && !self.inbound.is_partial();
-        let went = if outbox.stage == Stage::Closing && is_done {
+        let closes = outbox.stage == Stage::Closing && outbox.half.is_drained();
+        // A message that has begun to arrive is waited for, as in Node; not the one after it.
+        let is_done = !self.inbound.is_partial() || (self.is_last && self.tells);
+        self.is_last = closes;
+        let went = if closes && is_done {
             Went::End
         } else if was_unheard && !self.is_unheard {
             // Nothing was read, so nobody listens at the socket.
@@ -159,6 +167,7 @@ impl Owner {
 
     /// Reads once, and passes on what became whole.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
+        self.tells = false;
         // The socket is looked at before memory is asked for.
         if !self.may_read() || !self.socket.may_read(cx) {
             return Ok(Went::Still);
@@ -181,7 +190,9 @@ impl Owner {
             Err(error) => return Err(error.into()),
         };
         self.heard = true;
-        let is_stormy = self.deliver()? > bytes / SHORT;
+        let count = self.deliver()?;
+        self.tells = count > 0;
+        let is_stormy = count > bytes / SHORT;
         self.piece = if is_stormy { SHORT_TURN } else { TURN };
         // What was emptied need not be looked at again to be woken by.
         let may_go_on = self.socket.may_read(cx);
@@ -192,7 +203,8 @@ impl Owner {
     fn may_read(&mut self) -> bool {
         if self.is_full {
             let mut inbox = self.shared.inbox();
-            self.is_full = inbox.bytes >= self.shared.limits.max_inbox && !inbox.deaf;
+            self.is_full =
+                inbox.bytes >= self.shared.limits.max_inbox && !inbox.deaf && !inbox.spills;
             inbox.owner_waits = self.is_full;
         }
         !self.is_full && !self.is_unheard
@@ -215,8 +227,11 @@ impl Owner {
         if !messages.is_empty() || !settled.is_empty() {
             let mut inbox = self.shared.inbox();
             if !inbox.deaf {
-                inbox.bytes += messages.iter().map(Message::weight).sum::<usize>();
-                inbox.messages.extend(messages.drain(..));
+                let is_full = inbox.bytes >= self.shared.limits.max_inbox;
+                if !(is_full && inbox.spills) {
+                    inbox.bytes += messages.iter().map(Message::weight).sum::<usize>();
+                    inbox.messages.extend(messages.drain(..));
+                }
                 inbox.settled.append(&mut settled);
                 self.is_full = inbox.bytes >= self.shared.limits.max_inbox;
                 if let Some(receiver) = inbox.receiver.take() {

@@ -78,6 +78,8 @@ pub(super) struct Inbox {
     pub(super) end: Option<Result<(), Failure>>,
     /// There is no receiver any more: what comes is dropped, as Node drops it.
     pub(super) deaf: bool,
+    /// The channel is closing: what has no room is dropped, for its end waits for nobody here.
+    pub(super) spills: bool,
 }
 
 /// Tells that the peer has a descriptor, or gives it back. Dropped when the channel is closed.
@@ -170,6 +172,7 @@ impl Shared {
 
     /// Takes no more messages, and closes when those that wait are sent.
     pub(super) fn disconnect(&self) {
+        self.inbox().spills = true;
         let mut outbox = self.outbox();
         if outbox.stage == Stage::Open {
             outbox.stage = Stage::Closing;
