@@ -628,6 +628,70 @@ fn a_disconnect_ends_also_when_nobody_receives() {
     });
 }
 
+/// The peer is gone while the inbox is full: nothing was read any more, nor the end.
+#[test]
+fn a_peer_that_is_gone_is_noticed_by_who_receives_nothing() {
+    const SAID: &[u8] = b"\"kept\"\n";
+    scene(async |_| {
+        for sends in [true, false] {
+            let (mut channel, mut peer) = bare();
+            let gone = channel.tx.cancel_signal();
+            fill(&mut peer, SAID).await;
+            if sends {
+                // More than the socket takes, so that there is something to wait for.
+                channel.tx.send(&"x".repeat(1_000_000)).await.unwrap();
+            }
+            drop(peer);
+            tokio::time::timeout(LONG, gone.cancelled()).await.unwrap();
+            if sends {
+                let flushed = channel.tx.flush().await.unwrap_err();
+                assert!(matches!(flushed, SendError::Closed { .. }), "{flushed}");
+            }
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let refused = channel.tx.send_with_handle("late", udp).await.unwrap_err();
+            assert!(matches!(
+                refused,
+                SendError::Closed {
+                    handle: Some(_),
+                    ..
+                }
+            ));
+            // All that was sent is received nevertheless, also what the socket held.
+            let mut bytes = 0;
+            while let Some(message) = channel.rx.recv().await.unwrap() {
+                assert_eq!(message.body(), "\"kept\"");
+                bytes += message.body().len() + 1;
+            }
+            assert!(bytes > 50_000, "{bytes} bytes");
+            tokio::time::timeout(LONG, channel.disconnect())
+                .await
+                .unwrap();
+        }
+    });
+}
+
+/// The peer took nothing of us any more, but goes on.
+#[test]
+fn who_only_sends_is_heard_until_nobody_receives() {
+    scene(async |_| {
+        let (mut channel, mut peer) = bare();
+        peer.shutdown(std::net::Shutdown::Read).unwrap();
+        let gone = channel.tx.cancel_signal();
+        channel.tx.send("?").await.unwrap();
+        tokio::time::timeout(LONG, gone.cancelled()).await.unwrap();
+        peer.write_all(b"\"still here\"\n").unwrap();
+        let message = channel.rx.recv().await.unwrap().unwrap();
+        assert_eq!(message.body(), "\"still here\"");
+        drop(channel);
+        let ended = async {
+            while peer.write_all(b"\"?\"\n").is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, ended).await.unwrap();
+    });
+}
+
 #[test]
 fn threads_send_at_once_and_nothing_is_missed() {
     for serialization in BOTH {

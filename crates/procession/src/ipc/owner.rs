@@ -61,6 +61,8 @@ pub(super) struct Owner {
     is_full: bool,
     /// The peer leaves our answers unread: nothing it asks is read until it does not.
     is_unheard: bool,
+    /// The peer takes nothing of us any more; what it sent before is still heard.
+    is_gone: bool,
     /// An answer is likely to come at once: it is looked for again, rather than slept.
     polls: bool,
     /// The channel closes as soon as the message that arrives now is whole.
@@ -97,6 +99,7 @@ impl Owner {
             tells: false,
             is_full: false,
             is_unheard: false,
+            is_gone: false,
             polls: false,
             is_last: false,
             ended: false,
@@ -106,13 +109,16 @@ impl Owner {
     /// Reads one turn's worth, and writes what waits and the answers to that.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<Went, Failure> {
         let read = self.read(cx)?;
+        if self.is_gone && read == Went::Still {
+            return Ok(self.go_on_alone());
+        }
         let is_paused = self.is_paused(cx);
         let mut outbox = self.shared.outbox();
         if std::mem::take(&mut self.heard) {
             outbox.answers = true;
             outbox.busy_poll.heard(Instant::now);
         }
-        let waits = !is_paused && !outbox.half.is_written();
+        let waits = !is_paused && !self.is_gone && !outbox.half.is_written();
         let written = if waits {
             let written = self.socket.write(&mut outbox.half, cx);
             outbox.busy_poll.sent(Instant::now);
@@ -123,7 +129,7 @@ impl Owner {
         };
         self.polls = outbox.busy_poll.polls(Instant::now);
         let was_unheard = self.is_unheard;
-        self.is_unheard = !outbox.half.may_receive();
+        self.is_unheard = !self.is_gone && !outbox.half.may_receive();
         let closes = outbox.stage == Stage::Closing && outbox.half.is_drained();
         // A message that has begun to arrive is waited for, as in Node; not the one after it.
         let is_done = !self.inbound.is_partial() || (self.is_last && self.tells);
@@ -147,11 +153,38 @@ impl Owner {
                 // Registers our waker with it.
                 let _ = self.is_paused(cx);
             }
-            // The reading side says it too, after the last messages.
-            Some(Err(error)) if is_gone(&error) => {}
+            Some(Err(error)) if is_gone(&error) => {
+                self.is_gone = true;
+                // What it answered before is heard first.
+                self.polls = true;
+            }
             Some(Err(error)) => return Err(error.into()),
         }
+        // Who reads on hears of it by that.
+        if went == Went::Still && self.is_full && self.socket.is_hung_up(cx)? {
+            self.is_gone = true;
+            return Ok(Went::On);
+        }
         Ok(went)
+    }
+
+    /// The peer is gone and what could be read of it is: nobody waits for it any longer,
+    /// however long the program leaves messages unreceived.
+    fn go_on_alone(&mut self) -> Went {
+        self.polls = false;
+        let inbox = self.shared.inbox();
+        let is_heard = !inbox.deaf && !inbox.spills;
+        drop(inbox);
+        if !is_heard {
+            return Went::End;
+        }
+        if self.shared.closed.is_cancelled() {
+            return Went::Still;
+        }
+        self.refuse();
+        let was_unheard = std::mem::take(&mut self.is_unheard);
+        // Nothing was read, so nobody listens at the socket.
+        if was_unheard { Went::On } else { Went::Still }
     }
 
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
@@ -264,7 +297,7 @@ impl Owner {
             }
             // A cluster's that is none of ours, or a later version's: to be ignored.
             Step::Internal(..) => {}
-            Step::Answer(answer) => self.shared.outbox().half.answer(&answer),
+            Step::Answer(answer) => self.shared.outbox().answer(&answer),
             Step::Receipt(receipt) => drop(self.settle(receipt)),
             Step::Mark => self.shared.outbox().half.mark_internal(),
         }
@@ -328,6 +361,16 @@ impl Owner {
     /// Closes the channel, and tells everybody who waits for something.
     fn end(&mut self, end: Result<(), Failure>) {
         self.ended = true;
+        self.refuse();
+        let mut inbox = self.shared.inbox();
+        inbox.end = Some(end);
+        if let Some(receiver) = inbox.receiver.take() {
+            receiver.wake();
+        }
+    }
+
+    /// Nothing can be sent any more: tells everybody who waits for that.
+    fn refuse(&self) {
         let mut outbox = self.shared.outbox();
         outbox.stage = Stage::Closed;
         outbox.socket = None;
@@ -354,7 +397,6 @@ impl Owner {
         if !inbox.deaf {
             inbox.settled.append(&mut back);
         }
-        inbox.end = Some(end);
         if let Some(receiver) = inbox.receiver.take() {
             receiver.wake();
         }

@@ -80,7 +80,7 @@ impl Responder {
     /// An answer of our own making, before everything that waits.
     fn say(&self, message: Procession) {
         let mut outbox = self.shared.outbox();
-        outbox.half.answer(&Internal::Procession(message));
+        outbox.answer(&Internal::Procession(message));
         outbox.wake_owner();
     }
 }

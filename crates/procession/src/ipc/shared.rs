@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use procession_core::ipc::busy_poll::BusyPoll;
 use procession_core::ipc::handles::Ticket;
-use procession_core::ipc::internal::HandleKind;
+use procession_core::ipc::internal::{HandleKind, Internal};
 use procession_core::ipc::outbound::Outbound;
 use procession_core::ipc::{Limits, Serialization};
 use tokio::sync::{Notify, oneshot};
@@ -249,6 +249,13 @@ impl Outbox {
             Way::Direct
         } else {
             Way::Owner
+        }
+    }
+
+    /// Answers the peer, before everything that waits, if it still hears.
+    pub(super) fn answer(&mut self, message: &Internal) {
+        if self.stage != Stage::Closed {
+            self.half.answer(message);
         }
     }
 

@@ -90,6 +90,19 @@ impl Socket {
             .is_some_and(|registered| registered.poll_read_ready(cx).is_ready())
     }
 
+    /// Whether the peer is gone; if not, whoever asks is woken then, and not by what it sends.
+    pub(super) fn is_hung_up(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        while let Poll::Ready(ready) = self.registered()?.poll_write_ready(cx) {
+            if ready?.ready().is_write_closed() {
+                return Ok(true);
+            }
+            // It has room, for which nobody waits.
+            self.patience = 0;
+            self.hear(Interest::READABLE, cx)?;
+        }
+        Ok(false)
+    }
+
     /// Writes what the kernel takes now; whoever asks is woken when it takes more.
     pub(super) fn write(
         &mut self,
