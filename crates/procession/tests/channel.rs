@@ -692,6 +692,26 @@ fn who_only_sends_is_heard_until_nobody_receives() {
     });
 }
 
+/// It kept answers without end while it waited for room.
+#[test]
+fn a_blocking_end_reads_no_questions_while_its_answers_are_not_read() {
+    const QUESTION: &[u8] = b"{\"cmd\":\"NODE_SOCKET_GET_COUNT\",\"key\":\"k\"}\n";
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    let limits = Limits::default();
+    let mut end = blocking::Channel::new(socket, Serialization::Json, limits, "a deaf one".into());
+    let sending = std::thread::spawn(move || end.send(&"x".repeat(1_000_000)));
+    // Far more than the kernel and 64 KiB of answers make room for.
+    let questions = QUESTION.repeat(200_000);
+    peer.set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let said = peer.write_all(&questions).map_err(|error| error.kind());
+    assert_eq!(said, Err(std::io::ErrorKind::WouldBlock));
+    // What it has to say is heard all the same, and the questions that came.
+    drop(peer);
+    let sent = sending.join().unwrap().unwrap_err();
+    assert!(matches!(sent, SendError::Closed { .. }), "{sent}");
+}
+
 #[test]
 fn threads_send_at_once_and_nothing_is_missed() {
     for serialization in BOTH {

@@ -364,7 +364,10 @@ impl Channel {
     }
 
     fn wait_for_room(&mut self) {
-        let may_read = self.inbox_bytes < self.limits.max_inbox && self.end.is_none();
+        // Nor while the peer leaves our answers unread: it would be asked without end.
+        let may_read = self.inbox_bytes < self.limits.max_inbox
+            && self.end.is_none()
+            && self.outbound.may_receive();
         let socket = self.socket.as_fd();
         // A failing poll is met again by the write.
         if may_read {
