@@ -713,6 +713,45 @@ fn a_blocking_end_reads_no_questions_while_its_answers_are_not_read() {
 }
 
 #[test]
+fn what_travels_with_a_message_is_passed_on_with_it() {
+    scene(async |_| {
+        let sent = async |to: Serialization| {
+            let (one, mut other) = Channel::pair(to).unwrap();
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let address = udp.local_addr().unwrap();
+            let (handed, message) =
+                tokio::join!(one.tx.send_with_handle("udp", udp), other.rx.recv());
+            handed.unwrap();
+            (message.unwrap().unwrap(), address)
+        };
+        for serialization in BOTH {
+            let (message, address) = sent(serialization).await;
+            let (one, mut other) = Channel::pair(serialization).unwrap();
+            let (passed, came) = tokio::join!(one.tx.forward(message), other.rx.recv());
+            passed.unwrap();
+            let mut came = came.unwrap().unwrap();
+            assert_eq!(came.decode::<String>().unwrap(), "udp");
+            let Some(Handle::UdpSocket(udp)) = came.take_handle() else {
+                panic!("it is lost");
+            };
+            assert_eq!(udp.local_addr().unwrap(), address);
+            // It comes back with whatever goes wrong.
+            let (message, _) = sent(serialization).await;
+            drop(other);
+            one.tx.cancel_signal().cancelled().await;
+            let closed = one.tx.forward(message).await.unwrap_err();
+            assert!(matches!(closed, SendError::Closed { .. }), "{closed}");
+            assert!(closed.into_handle().is_some());
+        }
+        let (message, _) = sent(Serialization::Advanced).await;
+        let (one, _other) = Channel::pair(Serialization::Json).unwrap();
+        let none = one.tx.forward(message).await.unwrap_err();
+        assert!(matches!(none, SendError::Encode { .. }), "{none}");
+        assert!(none.into_handle().is_some());
+    });
+}
+
+#[test]
 fn threads_send_at_once_and_nothing_is_missed() {
     for serialization in BOTH {
         let oracle = Oracle::start();

@@ -2,6 +2,10 @@
 //! own primary and under ours.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a failing test is a panic")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "Node has no more events than these"
+)]
 
 #[expect(dead_code, reason = "the test kit's tricks are not needed here")]
 mod support;

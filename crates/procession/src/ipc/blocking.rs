@@ -153,8 +153,8 @@ impl Channel {
         self.queue(frame)
     }
 
-    /// Sends a message that came from elsewhere, as it is; see
-    /// [`Sender::forward`](super::Sender::forward).
+    /// Sends the bytes of a message that came from elsewhere, as they are. What travelled
+    /// with it stays with it: see [`Channel::send_with_handle`].
     ///
     /// # Errors
     ///

@@ -279,17 +279,25 @@ impl Sender {
 
     /// Sends a message that came from elsewhere, as it is.
     ///
-    /// Between channels of one serialization nothing is parsed or printed.
+    /// Between channels of one serialization nothing is parsed or printed. What
+    /// travelled with it is passed on too, as by [`Sender::send_with_handle`].
     ///
     /// # Errors
     ///
     /// As [`Sender::send`]; [`SendError::Encode`] too when the bytes are no
-    /// message in this channel's serialization. What travelled with it comes back.
+    /// message in this channel's serialization. With a handle as
+    /// [`Sender::send_with_handle`]: it comes back in all.
     ///
     /// # Cancel safety
     ///
-    /// As [`Sender::send`].
+    /// As [`Sender::send`], or [`Sender::send_with_handle`].
     pub async fn forward(&self, mut message: Message) -> Result<(), SendError> {
+        if let Some(handle) = message.take_handle() {
+            return match message::passed_on_frame(self.shared.serialization, &message, &handle) {
+                Ok((kind, frame)) => self.push_handle(&kind, frame, handle).await,
+                Err(source) => Err(self.cannot_encode(source, Some(handle))),
+            };
+        }
         if message.serialization != self.shared.serialization {
             return self.send_raw(&message.body).await;
         }
@@ -301,15 +309,9 @@ impl Sender {
                     .map_err(|_| EncodeError::TooLong)
             },
         );
-        match pushed {
-            Ok(Pushed::Done) => Ok(()),
-            Ok(Pushed::Full(mut frame)) => self.push(&mut frame).await,
-            Err(SendError::Encode { peer, source, .. }) => Err(SendError::Encode {
-                peer,
-                handle: message.take_handle(),
-                source,
-            }),
-            Err(error) => Err(error),
+        match pushed? {
+            Pushed::Done => Ok(()),
+            Pushed::Full(mut frame) => self.push(&mut frame).await,
         }
     }
 

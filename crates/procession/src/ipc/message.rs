@@ -177,15 +177,35 @@ pub(super) fn hand_over_frame<T: Serialize + ?Sized>(
     value: &T,
     handle: &Handle,
 ) -> Result<(HandleKind, Vec<u8>), EncodeError> {
-    // It cannot fail for an open descriptor.
-    let _ = procession_sys::set_nonblocking(handle.as_fd(), true);
     let mut body = Vec::new();
     encode(serialization, value, &mut body)?;
     refuse_as_node(serialization, &body)?;
+    body_with_handle(serialization, body.into(), handle)
+}
+
+/// As [`hand_over_frame`], of a message that came from elsewhere.
+pub(super) fn passed_on_frame(
+    serialization: Serialization,
+    message: &Message,
+    handle: &Handle,
+) -> Result<(HandleKind, Vec<u8>), EncodeError> {
+    if message.serialization != serialization {
+        check_body(serialization, &message.body)?;
+    }
+    body_with_handle(serialization, message.body.clone(), handle)
+}
+
+fn body_with_handle(
+    serialization: Serialization,
+    body: Bytes,
+    handle: &Handle,
+) -> Result<(HandleKind, Vec<u8>), EncodeError> {
+    // It cannot fail for an open descriptor.
+    let _ = procession_sys::set_nonblocking(handle.as_fd(), true);
     let kind = handle.wire_kind();
     let hand_over = HandOver {
         kind: kind.clone(),
-        message: Some(body.into()),
+        message: Some(body),
         key: None,
         dgram_type: handle.dgram_type(),
     };
@@ -222,6 +242,12 @@ pub(super) fn frame_of(
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    check_body(serialization, body)?;
+    frame::write(serialization, body, out).map_err(|_| EncodeError::TooLong)
+}
+
+/// Whether a body can be a frame by itself.
+fn check_body(serialization: Serialization, body: &[u8]) -> Result<(), EncodeError> {
     check(serialization, body).map_err(EncodeError::Malformed)?;
     if let Some(newline) = memchr_newline(serialization, body) {
         let wanted = "allowed inside a message";
@@ -229,7 +255,7 @@ pub(super) fn frame_of(
             body, newline, wanted,
         )));
     }
-    frame::write(serialization, body, out).map_err(|_| EncodeError::TooLong)
+    Ok(())
 }
 
 /// A newline between the tokens of a JSON text would end the frame.
