@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use processes::{is_alive, state};
 use procession::child_process::{Command, Event, Events, Tree};
+use procession::ipc::Serialization;
 use procession::{Exit, Signal, SpawnError, Stdio};
 use procession_testkit::leaks::Oracle;
 use procession_testkit::wait;
@@ -308,6 +309,57 @@ fn a_child_whose_events_are_dropped_goes_on_or_is_killed() {
         while is_alive(pid) {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+/// Each of its messages put off the exit by another moment.
+#[test]
+fn who_else_sends_over_the_channel_does_not_hold_back_the_exit() {
+    scene(async |oracle| {
+        let steadily = "while echo 2 >&3; do sleep 0.1; done";
+        for sends in [steadily, "while echo 2 >&3; do :; done"] {
+            let line = format!("echo 1 >&3; ({sends}) 2>/dev/null & exit 3");
+            let mut command = shell(oracle, &line);
+            command.ipc(Serialization::Json).stdio(1, Stdio::Ignore);
+            let mut events = command.stdio(2, Stdio::Ignore).events();
+            let mut told = Vec::new();
+            let exited = async {
+                loop {
+                    let event = events.next().await.unwrap();
+                    if let Event::Exit(exit) = event {
+                        return assert_eq!(exit, Exit::Code(3));
+                    }
+                    told.push(word(&event));
+                }
+            };
+            let exited = tokio::time::timeout(Duration::from_secs(20), exited).await;
+            assert!(exited.is_ok(), "{} events, but no exit", told.len());
+            assert_eq!(told[..2], ["spawn", "message 1"]);
+        }
+    });
+}
+
+/// However slowly they are taken, all that it sent comes before its exit.
+#[test]
+fn messages_of_the_child_come_before_its_exit_also_to_a_slow_listener() {
+    scene(async |oracle| {
+        let line = "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); done >&3";
+        let mut command = shell(oracle, line);
+        command.ipc(Serialization::Json);
+        command.stdio(1, Stdio::Ignore).stdio(2, Stdio::Ignore);
+        let mut events = command.events();
+        let mut count = 0;
+        loop {
+            let event = events.next().await.unwrap();
+            if let Event::Message(message) = event {
+                assert_eq!(message.decode::<u32>().unwrap(), count);
+                count += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            } else if let Event::Exit(_) = event {
+                break;
+            }
+        }
+        assert_eq!(count, 100);
     });
 }
 

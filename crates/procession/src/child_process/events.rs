@@ -275,14 +275,23 @@ impl Messages {
     }
 
     /// Tells what the child sent before it ended. Somebody else may hold the
-    /// channel open, so this does not wait for its end.
+    /// channel open, so this does not wait for its end; nor for what others send.
     async fn last_look(&mut self, told: &mpsc::Sender<Event>) {
-        while self.0.is_some() {
-            match tokio::time::timeout(SETTLE, self.next()).await {
-                Ok(event) => {
-                    let _ = told.send(event).await;
-                }
-                Err(_) => return,
+        // The listener's time is not the child's: only waiting for messages counts.
+        let mut patience = SETTLE;
+        let mut left = self.0.as_ref().map_or(0, Receiver::most_sent);
+        while self.0.is_some() && left > 0 {
+            let asked = Instant::now();
+            let Ok(event) = tokio::time::timeout(patience, self.next()).await else {
+                return;
+            };
+            patience = patience.saturating_sub(asked.elapsed());
+            if let Event::Message(message) = &event {
+                // Most of one that is longer came before.
+                left = left.saturating_sub((message.body().len() + 1).min(CHUNK));
+            }
+            if told.send(event).await.is_err() {
+                return;
             }
         }
     }

@@ -10,6 +10,9 @@ use super::message::Message;
 use super::request::Responder;
 use super::shared::Shared;
 
+/// More than a socket and one turn of reading hold, in bytes.
+const KERNEL: usize = 2 * 1024 * 1024;
+
 /// The receiving half.
 #[derive(Debug)]
 pub struct Receiver {
@@ -106,6 +109,13 @@ impl Receiver {
             Poll::Ready(result) => result,
             Poll::Pending => Ok(None),
         }
+    }
+
+    /// More than what the other side can have sent by now, in bytes: what was taken, what
+    /// waits here, and what the kernel holds.
+    pub(crate) fn most_sent(&self) -> usize {
+        let most = self.shared.limits.max_inbox.saturating_mul(2);
+        most.saturating_add(KERNEL)
     }
 
     pub(super) fn next_settled(&mut self) -> Option<Settlement> {
