@@ -16,7 +16,8 @@ use std::time::Duration;
 use facts::skip;
 use procession::child_process::{Command, Event, Exit, Stdio};
 use procession::ipc::{
-    Channel, Handle, Limits, ReceiveError, RequestError, SendError, Sender, Serialization, blocking,
+    Channel, Handle, Limits, Message, ReceiveError, RequestError, SendError, Sender, Serialization,
+    blocking,
 };
 use procession_testkit::leaks::Oracle;
 use serde::{Serialize, Serializer};
@@ -748,6 +749,37 @@ fn what_travels_with_a_message_is_passed_on_with_it() {
         let none = one.tx.forward(message).await.unwrap_err();
         assert!(matches!(none, SendError::Encode { .. }), "{none}");
         assert!(none.into_handle().is_some());
+    });
+}
+
+/// They were kept without end.
+#[test]
+fn what_is_passed_over_has_a_bound() {
+    scene(async |_| {
+        let (mut channel, mut peer) = bare();
+        let writing = std::thread::spawn(move || {
+            for n in 0..50_000 {
+                if writeln!(peer, "{n}").is_err() {
+                    return;
+                }
+            }
+        });
+        let is = |wanted: u32| move |m: &Message| m.decode::<u32>().is_ok_and(|n| n == wanted);
+        let found = channel.rx.recv_where(is(7)).await.unwrap().unwrap();
+        assert_eq!(found.body(), "7");
+        for _ in 0..2 {
+            let full = channel.rx.recv_where(is(100_000)).await.unwrap_err();
+            assert!(matches!(full, ReceiveError::Full { .. }), "{full}");
+        }
+        let again = channel.rx.recv_where(is(8)).await.unwrap().unwrap();
+        assert_eq!(again.body(), "8");
+        // Nothing is lost, and the channel goes on.
+        for n in (0..50_000).filter(|n| ![7, 8].contains(n)) {
+            let next = channel.rx.recv().await.unwrap().unwrap();
+            assert_eq!(next.decode::<u32>().unwrap(), n);
+        }
+        assert!(channel.rx.recv().await.unwrap().is_none());
+        writing.join().unwrap();
     });
 }
 

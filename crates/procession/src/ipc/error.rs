@@ -123,7 +123,7 @@ impl EncodeError {
     }
 }
 
-/// The channel ended otherwise than by being closed.
+/// The channel ended otherwise than by being closed, or cannot be read on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -134,6 +134,13 @@ pub enum ReceiveError {
         peer: String,
         /// What it did.
         source: ProtocolError,
+    },
+    /// Only of [`Receiver::recv_where`](super::Receiver::recv_where), and the channel goes
+    /// on: so much was passed over that no more is read.
+    #[error("too many messages of {peer} were passed over")]
+    Full {
+        /// Who sent them.
+        peer: String,
     },
     /// Reading or writing failed; the channel is closed.
     #[error("the channel to {peer} broke")]

@@ -21,6 +21,7 @@ pub struct Receiver {
     batch: VecDeque<Message>,
     /// Passed over by [`Receiver::recv_where`].
     kept: VecDeque<Message>,
+    kept_bytes: usize,
     settled: VecDeque<Settlement>,
 }
 
@@ -31,6 +32,7 @@ impl Receiver {
             shared: Arc::clone(shared),
             batch: VecDeque::new(),
             kept: VecDeque::new(),
+            kept_bytes: 0,
             settled: VecDeque::new(),
         }
     }
@@ -64,17 +66,20 @@ impl Receiver {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, ReceiveError>> {
-        if let Some(message) = self.kept.pop_front() {
-            return Poll::Ready(Ok(Some(message)));
+        match self.take_kept(0) {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_next(cx),
         }
-        self.poll_next(cx)
     }
 
     /// Waits for the next message that fits, and keeps those before it for later.
     ///
+    /// What is kept counts towards [`Limits::max_inbox`](super::Limits::max_inbox):
+    /// receive it when this says that it is full.
+    ///
     /// # Errors
     ///
-    /// As [`Receiver::recv`].
+    /// As [`Receiver::recv`], and [`ReceiveError::Full`].
     ///
     /// # Cancel safety
     ///
@@ -82,17 +87,45 @@ impl Receiver {
     ///
     /// # Node
     ///
-    /// execa's `getOneMessage` with `filter`.
+    /// execa's `getOneMessage` with `filter`, which keeps without a bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession::ipc::{Channel, Serialization};
+    ///
+    /// let (one, mut other) = Channel::pair(Serialization::Json)?;
+    /// for word in ["progress", "ready"] {
+    ///     one.tx.send(word).await?;
+    /// }
+    /// let ready = other.rx.recv_where(|m| m.body() == "\"ready\"").await?;
+    /// assert!(ready.is_some());
+    /// // What came before it is received after all.
+    /// let before: String = other.rx.recv().await?.ok_or("closed")?.decode()?;
+    /// assert_eq!(before, "progress");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn recv_where(
         &mut self,
         fits: impl Fn(&Message) -> bool,
     ) -> Result<Option<Message>, ReceiveError> {
         if let Some(index) = self.kept.iter().position(&fits) {
-            return Ok(self.kept.remove(index));
+            return Ok(self.take_kept(index));
         }
         loop {
+            if self.kept_bytes >= self.shared.limits.max_inbox {
+                return Err(ReceiveError::Full {
+                    peer: self.shared.peer.clone(),
+                });
+            }
             match std::future::poll_fn(|cx| self.poll_next(cx)).await? {
-                Some(message) if !fits(&message) => self.kept.push_back(message),
+                Some(message) if !fits(&message) => {
+                    self.kept_bytes += message.weight();
+                    self.kept.push_back(message);
+                }
                 found => return Ok(found),
             }
         }
@@ -127,11 +160,18 @@ impl Receiver {
         self.batch.push_front(message);
     }
 
+    fn take_kept(&mut self, index: usize) -> Option<Message> {
+        let message = self.kept.remove(index)?;
+        self.kept_bytes -= message.weight();
+        Some(message)
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReceiveError>> {
         if self.batch.is_empty() {
             let mut inbox = self.shared.inbox();
             std::mem::swap(&mut self.batch, &mut inbox.messages);
-            inbox.bytes = 0;
+            // What is kept takes up room as if it had not been received.
+            inbox.bytes = self.kept_bytes;
             self.settled.extend(inbox.settled.drain(..));
             let resume = std::mem::take(&mut inbox.owner_waits);
             if self.batch.is_empty() && self.settled.is_empty() {
