@@ -77,7 +77,7 @@ Exit codes:
   3  this machine lacks something that procession cannot do without
 `run` also ends with
   4  workers kept dying, and no more were started
-  5  no worker was ever ready
+  5  workers lived, but none became ready within --ready-timeout
   6  the address is taken
   7  the address cannot be listened on: no permission, no such address
   126, 127  the program cannot be run, there is no such program
