@@ -267,6 +267,13 @@ mod tests {
         other.busy = BusyPoll::new(Duration::ZERO);
         exchange(&mut one, &mut other, 1_000);
         assert_eq!(one.polled + other.polled, Duration::ZERO);
+        // However fast the answers are.
+        let now = Instant::now();
+        for _ in 0..1_000 {
+            assert!(!one.busy.sent(|| now));
+            assert!(!one.busy.polls(|| now));
+            one.busy.heard(|| now);
+        }
     }
 
     proptest! {
