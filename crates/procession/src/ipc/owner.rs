@@ -144,21 +144,8 @@ impl Owner {
         };
         let has_room = outbox.half.queued() <= self.shared.limits.max_queue / 2;
         drop(outbox);
-        match written {
-            None => {}
-            Some(Ok(())) if has_room => self.shared.room.notify_waiters(),
-            Some(Ok(())) => {}
-            Some(Err(error)) if procession_sys::send_again(&error) == Some(SendAgain::Later) => {
-                self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
-                // Registers our waker with it.
-                let _ = self.is_paused(cx);
-            }
-            Some(Err(error)) if is_gone(&error) => {
-                self.is_gone = true;
-                // What it answered before is heard first.
-                self.polls = true;
-            }
-            Some(Err(error)) => return Err(error.into()),
+        if let Some(written) = written {
+            self.wrote(written, has_room, cx)?;
         }
         // Who reads on hears of it by that.
         if went == Went::Still && self.is_full && self.socket.is_hung_up(cx)? {
@@ -166,6 +153,30 @@ impl Owner {
             return Ok(Went::On);
         }
         Ok(went)
+    }
+
+    fn wrote(
+        &mut self,
+        written: io::Result<()>,
+        has_room: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Failure> {
+        match written {
+            Ok(()) if has_room => self.shared.room.notify_waiters(),
+            Ok(()) => {}
+            Err(error) if procession_sys::send_again(&error) == Some(SendAgain::Later) => {
+                self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                // Registers our waker with it.
+                let _ = self.is_paused(cx);
+            }
+            Err(error) if is_gone(&error) => {
+                self.is_gone = true;
+                // What it answered before is heard first.
+                self.polls = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// The peer is gone and what could be read of it is: nobody waits for it any longer,
@@ -524,17 +535,8 @@ mod tests {
         // Timers, other tasks, and the channel itself.
         tokio::time::sleep(Duration::from_millis(2)).await;
         tokio::spawn(async {}).await.unwrap();
-        assert_eq!(
-            other
-                .rx
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .decode::<String>()
-                .unwrap(),
-            "?"
-        );
+        let message = other.rx.recv().await.unwrap().unwrap();
+        assert_eq!(message.decode::<String>().unwrap(), "?");
         exchange(&mut other, &mut one, 1).await;
     }
 
