@@ -28,8 +28,9 @@ use super::shared::busy_poll;
 /// While a send waits for the other side it keeps what comes, up to
 /// [`Limits::max_inbox`], so two ends that send to each other do not hang.
 ///
-/// Takes part in confirmed messages: they are confirmed when they are
-/// received. Questions are refused: they need the [async form](super::Channel).
+/// Takes part in confirmed messages: they are confirmed when they are read
+/// from the socket, which a send may do too. Questions are refused: they need
+/// the [async form](super::Channel).
 ///
 /// # Examples
 ///
